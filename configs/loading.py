@@ -1,0 +1,132 @@
+"""Read a configuration: `--set` over the environment over YAML over defaults.
+
+A preset is a YAML file of this package; `LOSDA_METHOD__PRESET=paper` in the environment and `method.preset=paper`
+on the command line mean the same. Every mistake is one line that names the field, its value and what is allowed.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from configs.describe import describe
+from configs.schema import Config
+
+PREFIX = "LOSDA_"
+RESERVED = frozenset({"LOSDA_CACHE"})
+
+Tree = dict[str, Any]
+
+
+class ConfigError(ValueError):
+    """A mistake in a configuration, told in one line."""
+
+
+def presets() -> list[str]:
+    """Return the names of the packaged configurations."""
+    files = resources.files("configs").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """Load a preset or a YAML file with overrides `key=value`.
+
+    Args:
+        name_or_path: Name of a packaged preset, or path of a YAML file.
+        overrides: Dotted keys and YAML values, such as `method.preset=paper`; later ones win.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    tree = merge(default_kinds(Config), _parse(_read(name_or_path), name_or_path))
+    tree = merge(tree, nest(_environment(os.environ)))
+    tree = merge(tree, nest(_pair(text) for text in overrides))
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(describe(error, Config)) from None
+
+
+def merge(base: Tree, over: Tree) -> Tree:
+    """Lay one tree over another; where the kind changes, the other kind's settings go."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and _same_kind(below, value):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def nest(pairs: Iterable[tuple[str, Any]]) -> Tree:
+    """Turn dotted keys into a tree; later pairs win."""
+    tree: Tree = {}
+    for key, value in pairs:
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        tree = merge(tree, value)
+    return tree
+
+
+def default_kinds(model: type[BaseModel]) -> Tree:
+    """Return the kinds that a configuration has when it names none."""
+    tree: Tree = {}
+    for key, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            tree[key] = default_kinds(type(field.default))
+        elif key == "kind" and field.default is not PydanticUndefined:
+            tree[key] = field.default
+    return {key: value for key, value in tree.items() if value}
+
+
+def _same_kind(below: Tree, over: Tree) -> bool:
+    return "kind" not in over or below.get("kind", over["kind"]) == over["kind"]
+
+
+def _read(name_or_path: str) -> str:
+    if name_or_path in presets():
+        return resources.files("configs").joinpath(f"{name_or_path}.yaml").read_text()
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path.read_text()
+    raise ConfigError(
+        f"config: {name_or_path!r} is neither a preset ({', '.join(presets())}) "
+        "nor the path of a YAML file"
+    )
+
+
+def _parse(text: str, source: str) -> Tree:
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: must hold `key: value` lines, found {tree!r}")
+    return tree
+
+
+def _environment(variables: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in RESERVED:
+            key = name.removeprefix(PREFIX).lower().replace("__", ".")
+            yield key, _value(variables[name], name)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {text!r}: must be key=value, such as method.preset=paper")
+    return key, _value(value, key)
+
+
+def _value(text: str, key: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"{key}: {text!r} is not a YAML value") from None

@@ -1,0 +1,216 @@
+"""The configuration of one experiment; the defaults are the embedded world.
+
+Every choice between kinds is a discriminated union on `kind`, so that a mistake is found before anything runs.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from configs.base import Duration, Model, Time
+from configs.data import NatureReference, Reference
+from configs.training import Train
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class FirstGuess(Model):
+    """The poor state from which the first background and the free run start."""
+
+    lead: Duration = timedelta(days=5)
+    """The first background is a forecast over this time from the reference."""
+
+
+class EmbeddedForecast(Model):
+    """The package's primitive-equation model at T21."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class EmulatorForecast(Model):
+    """A learned forecast model from the registry (checkpoints.emulator)."""
+
+    kind: Literal["emulator"]
+
+
+class PersistenceForecast(Model):
+    """Tomorrow is like today."""
+
+    kind: Literal["persistence"]
+
+
+ForecastModel = Annotated[
+    EmbeddedForecast | EmulatorForecast | PersistenceForecast, Field(discriminator="kind")
+]
+
+
+class Columns(Model):
+    """A new random draw of grid columns in each cycle, all fields observed."""
+
+    kind: Literal["columns"] = "columns"
+    fraction: Fraction = 0.05
+    """Part of the grid columns that is observed."""
+    noise: Positive = 0.1
+    """Observation-error standard deviation in units of the climatological one."""
+
+
+class Points(Model):
+    """A new random draw of single (field, grid point) pairs in each cycle."""
+
+    kind: Literal["points"]
+    fraction: Fraction = 0.05
+    """Part of all values of the state that is observed."""
+    noise: Positive = 0.1
+    """Observation-error standard deviation in units of the climatological one."""
+
+
+class Stations(Model):
+    """A fixed network of stations between the grid points, mostly on northern land."""
+
+    kind: Literal["stations"]
+    stations: Annotated[int, Field(ge=1)] = 150
+    """Number of stations."""
+    noise: Positive = 0.1
+    """Observation-error standard deviation in units of the climatological one."""
+
+
+Network = Annotated[Columns | Points | Stations, Field(discriminator="kind")]
+
+
+class Observations(Model):
+    """Where observations come from, and which are refused."""
+
+    network: Network = Columns()
+    """Observations drawn from the reference with Gaussian errors."""
+    background_check: Positive = 8.0
+    """Refuse |O-B| above this many standard deviations of O-B."""
+
+
+class Free(Model):
+    """No assimilation: the analysis is the background."""
+
+    kind: Literal["free"]
+
+
+class Losda(Model):
+    """LO-SDA (Sun et al. 2025, arXiv 2510.22562); what is not given follows from the preset."""
+
+    kind: Literal["losda"] = "losda"
+    preset: Literal["paper", "fast"] = "fast"
+    """`paper`: as published as far as is known; `fast`: few steps, Gauss-Newton."""
+    members: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of analyses (an ensemble if more than one)."""
+    steps: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Noise levels of the reverse diffusion."""
+    start: Positive | None = None
+    """First noise level."""
+    stop: Positive | None = None
+    """Last noise level."""
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of fresh noise between the levels."""
+    anchor: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Weight of the denoiser's mean in the first anchor; 0 anchors on the background."""
+    outer: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Linearizations, or descent steps, of each latent optimization."""
+    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Iterations of conjugate gradients for each linearization."""
+    anchor_scale: Positive | None = None
+    """Factor on the root of the anchor's covariance."""
+    representativeness: Annotated[float, Field(ge=0)] | None = None
+    """Error of the decoder that is added to the observation error [24 h background error]."""
+    prior_draw: Annotated[float, Field(ge=0)] | None = None
+    """Size of each member's draw from the prior (ensembles only)."""
+
+
+Method = Annotated[Free | Losda, Field(discriminator="kind")]
+
+
+class Verification(Model):
+    """What is scored besides background, analysis and free run."""
+
+    forecast_lead: Duration = timedelta(days=5)
+    """Longest lead time of the forecasts from the analyses."""
+    forecast_step: Duration = timedelta(days=1)
+    """Lead times between scores."""
+    forecast_every: Duration = timedelta(days=1)
+    """Time between the analyses from which forecasts start."""
+
+    @model_validator(mode="after")
+    def _lead_is_a_multiple(self) -> Self:
+        if self.forecast_lead % self.forecast_step:
+            raise ValueError("forecast_lead must be a multiple of forecast_step")
+        return self
+
+
+class Checkpoints(Model):
+    """Components in the registry: an alias, a digest, or at least 8 digits of one."""
+
+    world: str = "embedded"
+    """Initial spectral states of the nature runs."""
+    statistics: str = "embedded"
+    """Climatology and standard deviations."""
+    autoencoder: str = "embedded"
+    """Encoder and decoder."""
+    denoiser: str = "embedded"
+    """Background-conditioned latent prior."""
+    emulator: str = "embedded"
+    """Learned forecast model."""
+
+
+class Config(Model):
+    """One experiment: a named series of cycles."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the experiment."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random draw is keyed by (seed, cycle time, purpose, member)."""
+    registry: str = "packaged"
+    """Address of a registry that is searched before the package's own."""
+    start: Time
+    """First cycle time."""
+    step: Duration = timedelta(hours=6)
+    """Time between cycles."""
+    cycles: Annotated[int, Field(ge=1)] = 20
+    """Number of cycles."""
+    spin_up: Annotated[int, Field(ge=0)] = 8
+    """Cycles at the start that the means leave out."""
+    first_guess: FirstGuess = FirstGuess()
+    """The poor state from which the first background starts."""
+    reference: Reference = NatureReference()
+    """The truth: observations are drawn from it, analyses scored against it."""
+    forecast_model: ForecastModel = EmbeddedForecast()
+    """The model of background, free run and forecasts."""
+    observations: Observations = Observations()
+    """Where observations come from."""
+    method: Method = Losda()
+    """The assimilation method."""
+    verification: Verification = Verification()
+    """What is scored."""
+    checkpoints: Checkpoints = Checkpoints()
+    """Components in the registry."""
+    train: Train = Train()
+    """How `losda train` makes the components."""
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        for name, value in [
+            ("first_guess.lead", self.first_guess.lead),
+            ("verification.forecast_step", self.verification.forecast_step),
+            ("verification.forecast_every", self.verification.forecast_every),
+        ]:
+            if value % self.step:
+                raise ValueError(f"{name} must be a multiple of step ({self.step})")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes another experiment: all but addresses, training and the number of cycles."""
+        excluded: dict[str, Any] = {
+            "registry": True,
+            "cycles": True,
+            "train": True,
+            "checkpoints": True,
+            "reference": {"address"},
+        }
+        return self.model_dump(mode="json", exclude=excluded, exclude_none=True)

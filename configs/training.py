@@ -1,0 +1,104 @@
+"""How `losda train` makes the components."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from configs.base import Model, Time
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Nature(Model):
+    """The trajectories that the components of the embedded world are trained on."""
+
+    streams: Count = 8
+    """Independent nature runs, with starts spread over the year."""
+    days: Count = 180
+    """Length of each [days]."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the noise that starts them; the test segments have seeds of their own."""
+
+
+class Period(Model):
+    """A period of the reference, both ends included."""
+
+    start: Time
+    """First time."""
+    end: Time
+    """Last time."""
+
+
+class Autoencoder(Model):
+    """Architecture and training of the autoencoder."""
+
+    patch: Count = 2
+    """Points per side of a patch."""
+    latent: Count = 56
+    """Channels of the latent state."""
+    hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 96
+    """Channels of the residual networks."""
+    blocks: Annotated[int, Field(ge=0)] = 2
+    """Residual blocks on each side."""
+    iterations: Count = 1600
+    """Steps of the optimizer."""
+    batch: Count = 16
+    """States for each step."""
+
+
+class Denoiser(Model):
+    """Architecture and training of the prior."""
+
+    hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 64
+    """Channels at the finest level."""
+    deep: Annotated[int, Field(ge=8, multiple_of=8)] = 96
+    """Channels at the coarser levels."""
+    iterations: Annotated[int, Field(ge=0)] = 700
+    """Steps of the optimizer in each generation; with 0 the prior stays Gaussian."""
+    batch: Count = 32
+    """Pairs for each step."""
+    generations: Count = 2
+    """How often cycles are run with the current prior and the prior is trained on them."""
+    cycles: Count = 40
+    """Length of these cycles."""
+    streams: Count = 8
+    """Cycles side by side for each density of observations."""
+    fractions: tuple[float, ...] = (0.01, 0.05, 0.05, 0.10)
+    """Observed fraction in each group of cycles."""
+    columns: bool = True
+    """Whether whole columns are observed, or single values."""
+    forecasts: Count = 70
+    """Sets of 16 forecasts from the truth, for the first generation."""
+    weight_decay: Positive = 0.02
+    """Weight decay."""
+
+
+class Emulator(Model):
+    """Training of the learned forecast model."""
+
+    iterations: Count = 1500
+    """Steps of the optimizer."""
+
+
+class Train(Model):
+    """Settings of the training; none of them enters the identity of an experiment."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the training."""
+    nature: Nature = Nature()
+    """Trajectories, where the reference is the nature run."""
+    period: Period | None = None
+    """Training period, where the reference is data."""
+    validation: Period | None = None
+    """Validation period, where the reference is data."""
+    autoencoder: Autoencoder = Autoencoder()
+    """The autoencoder."""
+    denoiser: Denoiser = Denoiser()
+    """The prior."""
+    emulator: Emulator = Emulator()
+    """The learned forecast model, where the configuration asks for one."""
+    judged_cycles: Annotated[int, Field(ge=10)] = 100
+    """Length of the validation cycles that judge the components."""
+    threads: Count = 2
+    """Processes or threads that work side by side."""

@@ -1,0 +1,80 @@
+"""Progress while a run lasts: a bar on a terminal, one plain line per cycle elsewhere; always on standard error."""
+
+import sys
+import time
+
+import pandas as pd
+
+from flows.summary import cycle_row
+from tasks.experiment import cycle_name
+from tasks.ledger import Ledger
+
+__all__ = ["Bar", "Lines", "current", "show"]
+
+
+class Lines:
+    """One line per cycle."""
+
+    def __init__(self, total: int) -> None:
+        """Start before the first of `total` cycles."""
+        self.total, self.done, self.began = total, 0, time.perf_counter()
+
+    def advance(self, ledger: Ledger, cycle_time: pd.Timestamp) -> None:
+        """Report a finished cycle."""
+        self.done += 1
+        self.show(self.text(ledger, cycle_time))
+
+    def text(self, ledger: Ledger, cycle_time: pd.Timestamp) -> str:
+        """Return the cycle's line."""
+        row = cycle_row(ledger, cycle_time)
+        errors = "  ".join(
+            f"{name} {row[name]:.3f}" for name in ("analysis", "background", "free")
+        )
+        elapsed = time.perf_counter() - self.began
+        return f"{cycle_name(cycle_time)}  {self.done}/{self.total}  {errors}  {elapsed:.1f} s"
+
+    def show(self, text: str) -> None:
+        """Write a line."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """End."""
+
+
+class Bar(Lines):
+    """A bar that moves."""
+
+    def __init__(self, total: int) -> None:
+        """Show an empty bar of `total` cycles."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(total)
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True))
+        self.task = self.progress.add_task("starting", total=total)
+        self.progress.start()
+
+    def show(self, text: str) -> None:
+        """Move the bar."""
+        self.progress.update(self.task, advance=1, description=text)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.progress.stop()
+
+
+_current: Lines | None = None
+
+
+def show(total: int) -> Lines:
+    """Show the progress of a run of `total` cycles from now on."""
+    global _current
+    _current = Bar(total) if sys.stderr.isatty() else Lines(total)
+    return _current
+
+
+def current() -> Lines | None:
+    """Return what shows the progress of this process's run, if anything does."""
+    return _current

@@ -1,0 +1,78 @@
+"""Start a run so that nothing waits: the Prefect API and the reference come up while the components load."""
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from flows import BEGAN, progress, server, summary
+from tasks.experiment import Experiment
+
+if TYPE_CHECKING:
+    from tasks.runtime import Runtime
+
+__all__ = ["run_experiment"]
+
+
+def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any]:
+    """Run the cycles that the ledger lacks and return the JSON document.
+
+    Args:
+        experiment: What to run.
+        report: Whether to write the report.
+
+    Raises:
+        ValueError: The input is wrong; nothing was written.
+    """
+    from tasks.timing import busy_seconds
+
+    api = server.start()
+    try:
+        runtime = _prepare(experiment)
+    except BaseException:
+        api.stop()
+        raise
+    _run_flow(api, runtime)
+    document = summary.document(experiment, runtime.plan.ledger)
+    if report:
+        document["report"] = _write_report(experiment.root)
+    wall, busy = time.perf_counter() - BEGAN, busy_seconds(BEGAN)
+    return document | {"wall_seconds": wall, "busy_seconds": busy, "overhead": 1 - busy / wall}
+
+
+def _prepare(experiment: Experiment) -> "Runtime":
+    """Load and check everything, then bind the directory to the configuration."""
+    from tasks.ledger import open_experiment
+    from tasks.runtime import open_runtime
+    from tasks.timing import working
+
+    runtime = open_runtime(experiment)
+    with working():
+        open_experiment(experiment.root, runtime.plan.resolved)
+        runtime.plan.require_fresh(experiment.cycle_times())
+    return runtime
+
+
+def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
+    """Run the flow, with the reference a step ahead of it in a thread."""
+    stop = threading.Event()
+    ahead = threading.Thread(target=runtime.read_ahead, args=(stop,))
+    ahead.start()
+    shown = progress.show(runtime.experiment.config.cycles)
+    try:
+        from flows.cycle import run
+
+        api.wait()
+        asyncio.run(run(runtime.experiment))
+    finally:
+        shown.close()
+        stop.set()
+        ahead.join()
+
+
+def _write_report(root: str) -> str:
+    from tasks.report import write_report
+    from tasks.timing import working
+
+    with working():
+        return write_report(root)

@@ -1,0 +1,50 @@
+"""What is committed in an experiment, and what of it is stale: a grid of cycles and stages."""
+
+from typing import Any
+
+from flows.tables import print_rows
+from tasks.experiment import STAGES
+from tasks.plan import Plan
+
+__all__ = ["print_status", "status_of"]
+
+MARKS = {"committed": "done", "stale": "STALE", "open": "-"}
+
+
+def status_of(root: str) -> dict[str, Any]:
+    """Return the state of every stage of every cycle that has a commit.
+
+    Raises:
+        ValueError: There is no experiment.
+    """
+    plan = Plan.read(root)
+    cycles = []
+    for time in sorted(plan.ledger.cycles()):
+        stages = {stage: plan.state(time, stage) for stage in STAGES}
+        published = plan.is_published(time)
+        cycles.append({"cycle_time": time.isoformat(), **stages, "published": published})
+    states = [cycle[stage] for cycle in cycles for stage in STAGES]
+    return {
+        "experiment": root,
+        "name": plan.identity["name"],
+        "method": plan.identity["method"]["kind"],
+        "committed": states.count("committed"),
+        "stale": states.count("stale"),
+        "complete": sum(all(c[s] == "committed" for s in STAGES) for c in cycles),
+        "cycles": cycles,
+    }
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """Print the grid."""
+    rows = [
+        {
+            "cycle": cycle["cycle_time"],
+            **{stage: MARKS[cycle[stage]] for stage in STAGES},
+            "published": "yes" if cycle["published"] else "-",
+        }
+        for cycle in status["cycles"]
+    ]
+    title = f"{status['experiment']}: {status['name']}, {status['method']}, "
+    title += f"{status['complete']} complete cycles, {status['stale']} stale stages"
+    print_rows(rows, title)

@@ -1,0 +1,91 @@
+"""The Prefect flow and tasks of a training; each task is one step of `tasks.training_steps`."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from prefect import flow, task
+from prefect.cache_policies import NONE
+
+from configs import Config
+from flows.train import report
+from models.methods.losda import LOSDA, PRESETS
+from tasks import training_steps as steps
+from tasks.registry import Registry
+from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
+from tasks.training_setting import Setting, open_setting
+
+__all__ = ["train_flow"]
+
+OPTIONS: dict[str, Any] = {"cache_policy": NONE, "persist_result": False}
+DAY = pd.Timedelta(days=1)
+
+
+@flow(name="train", flow_run_name="train-{config.name}", validate_parameters=False)
+def train_flow(config: Config, registry: str, directory: str) -> dict[str, Any]:
+    """Make, judge and publish all components of a configuration."""
+    torch.set_num_threads(config.train.threads)
+    torch.set_flush_denormal(True)
+    setting = prepare(config, directory)
+    autoencoder = fit_autoencoder(setting)
+    denoiser = fit_prior(setting, autoencoder)
+    scores = judge_all(setting, autoencoder, denoiser)
+    return publish(setting, registry, autoencoder, denoiser, scores)
+
+
+@task(name="data-and-statistics", **OPTIONS)
+def prepare(config: Config, directory: str) -> Setting:
+    """Make the trajectories, the forecast model and the statistics."""
+    return open_setting(config, directory, report)
+
+
+@task(name="autoencoder", **OPTIONS)
+def fit_autoencoder(setting: Setting) -> Any:  # noqa: ANN401  (a module; Prefect only hands it on)
+    """Train the autoencoder."""
+    world = setting.world
+    return steps.train_autoencoder(setting.bench, world.trajectories, world.statistics)
+
+
+@task(name="prior", **OPTIONS)
+def fit_prior(setting: Setting, autoencoder: Any) -> Any:  # noqa: ANN401
+    """Train the prior on its own cycles."""
+    day = round(DAY / setting.world.trajectories.step)
+    return steps.fit_denoiser(setting.bench, setting.world, autoencoder, day)
+
+
+@task(name="judge", **OPTIONS)
+def judge_all(setting: Setting, autoencoder: Any, denoiser: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Score autoencoder and prior on states and cycles that were not trained on."""
+    world, bench = setting.validation, setting.bench
+    generator = torch.Generator().manual_seed(5)
+    sample = steps.draw_anomalies(world.trajectories, world.statistics, 64, generator)
+    reconstruction = reconstruction_scores(bench, autoencoder, world.statistics, sample)
+    report(f"decoded truth, error / 24 h background-error variance: {reconstruction}")
+    method = LOSDA(world.statistics, autoencoder, denoiser, bench.area, PRESETS["fast"])
+    cycles, length = {}, setting.config.train.judged_cycles
+    for fraction in setting.judged_fractions:
+        errors = judge(world, method, fraction, length, 4)
+        cycles[f"{fraction:g}"] = cycle_scores(errors, length // 5)
+        report(f"validation cycle, {fraction:.0%} observed: {cycles[f'{fraction:g}']}")
+    return {"reconstruction": reconstruction, "cycles": cycles}
+
+
+@task(name="publish", **OPTIONS)
+def publish(
+    setting: Setting,
+    registry: str,
+    autoencoder: Any,  # noqa: ANN401
+    denoiser: Any,  # noqa: ANN401
+    scores: dict[str, Any],
+) -> dict[str, Any]:
+    """Publish everything under the configuration's name."""
+    config = setting.config
+    configuration = {"train": config.train.model_dump(mode="json", exclude={"threads"})}
+    publisher = Publisher(
+        Registry(registry), config.checkpoints.statistics, configuration, setting.data
+    )
+    setting.publish(publisher)
+    publisher.autoencoder(autoencoder, {"reconstruction": scores["reconstruction"]})
+    publisher.denoiser(denoiser, {"cycles": scores["cycles"]})
+    report(f"published to {registry}: {', '.join(publisher.digests)}")
+    return {"registry": registry, "components": publisher.digests, "scores": scores}

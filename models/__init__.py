@@ -1,0 +1,1 @@
+"""The science: pure functions and torch modules, without Prefect and without storage."""

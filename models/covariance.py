@@ -1,0 +1,182 @@
+"""Covariance C of the latent background error, and functions of it.
+
+Where longitude is a circle, errors are taken as homogeneous along it, and the covariance is kept
+as a kernel between a point and its neighbors within a few cells,
+
+    K[Δ, j, d] = E[r(·, j, i) r(·, j + d, i + Δ)ᵀ] ρ(Δ, d),
+
+a matrix between channels for each zonal lag Δ, latitude j and meridional lag d, localized by
+Gaspari and Cohn's function ρ of compact support. Its Fourier transform in Δ gives one Hermitian
+block over (channel, latitude) for each zonal wavenumber m, whose eigenvectors give any function of
+C. On a regional grid C is a single block over (channel, latitude, longitude).
+
+References:
+    | Bannister (2008), A review of forecast error covariance statistics in atmospheric variational
+    | data assimilation, doi 10.1002/qj.339
+    | Gaspari & Cohn (1999), Construction of correlation functions, doi 10.1002/qj.49712555417
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["LatentCovariance", "Localization", "gaspari_cohn"]
+
+SpectralFunction = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Half-widths of the localization, in cells of the latent grid; its support is twice that.
+
+    Attributes:
+        zonal: Half-width in longitude.
+        meridional: Half-width in latitude.
+    """
+
+    zonal: float = 3.4
+    meridional: float = 2.49
+
+    @property
+    def zonal_lags(self) -> int:
+        """Number of cells within the support."""
+        return int(2 * self.zonal)
+
+    @property
+    def meridional_lags(self) -> int:
+        """Number of cells within the support."""
+        return int(2 * self.meridional)
+
+
+class LatentCovariance(nn.Module):
+    """A covariance over latent states of shape (channel, lat, lon)."""
+
+    kernel: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        wraps: bool,
+        localization: Localization = Localization(),
+    ) -> None:
+        """Create an identity covariance.
+
+        Args:
+            shape: Channels, latitudes and longitudes of the latent state.
+            wraps: Whether longitude is a circle.
+            localization: Where correlations end.
+        """
+        super().__init__()
+        self.shape, self.wraps, self.localization = shape, wraps, localization
+        channels, lat, lon = shape
+        self.size = channels * lat * (1 if wraps else lon)
+        self.blocks = lon // 2 + 1 if wraps else 1
+        identity = torch.eye(self.size).expand(self.blocks, -1, -1)
+        self.register_buffer("kernel", self._pack(identity).half())
+        self._eigen: tuple[Tensor, Tensor] | None = None
+        self._roots: dict[float, Tensor] = {}
+
+    def modes(self, v: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Transform to shape (block, batch, size), unitary up to the rfft's half spectrum."""
+        if not self.wraps:
+            return v.flatten(1)[None]
+        return torch.fft.rfft(v, norm="ortho").movedim(-1, 0).flatten(2)
+
+    def state(self, h: Tensor) -> Float[Tensor, "batch channel lat lon"]:
+        """Undo `modes`."""
+        channels, lat, lon = self.shape
+        if not self.wraps:
+            return h[0].reshape(-1, channels, lat, lon)
+        h = h.reshape(self.blocks, -1, channels, lat).movedim(0, -1)
+        return torch.fft.irfft(h, n=lon, norm="ortho")
+
+    @property
+    def eigen(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues (block, size) and eigenvectors (block, size, size)."""
+        if self._eigen is None:
+            values, vectors = torch.linalg.eigh(self._unpack(self.kernel.float().cpu()))
+            device = self.kernel.device
+            self._eigen = values.clamp(min=1e-6).to(device), vectors.to(device)
+        return self._eigen
+
+    def _forget(self) -> None:
+        self._eigen, self._roots = None, {}
+
+    def _load_from_state_dict(self, *arguments: object, **keywords: object) -> None:
+        super()._load_from_state_dict(*arguments, **keywords)  # type: ignore[arg-type]
+        self._forget()
+
+    def root(
+        self, v: Float[Tensor, "batch channel lat lon"], sigma: float
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return Σ^½ v, where Σ = C σ² (C + σ² I)⁻¹ is the error of the denoised state."""
+        if sigma not in self._roots:
+            if len(self._roots) > 3:
+                self._roots.clear()
+            values, u = self.eigen
+            f = (values * sigma**2 / (values + sigma**2)).sqrt()
+            self._roots[sigma] = (u * f[:, None]) @ u.mH
+        return self.state(self.modes(v) @ self._roots[sigma].mT)
+
+    def wiener(
+        self, v: Float[Tensor, "batch channel lat lon"], sigma: Float[Tensor, "batch"]
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return C (C + σ² I)⁻¹ v, the best linear denoiser, with one σ for each sample."""
+        values, u = self.eigen
+        gain = values[:, None] / (values[:, None] + (sigma**2)[None, :, None])
+        return self.state(((self.modes(v) @ u.conj()) * gain) @ u.mT)
+
+    @torch.no_grad()
+    def fit(self, r: Float[Tensor, "sample channel lat lon"]) -> None:
+        """Estimate the covariance from samples of the error; their mean is not removed."""
+        h = self.modes(r)
+        moment = torch.stack([block.T @ block.conj() for block in h]) / h.shape[1]
+        self.kernel.copy_(self._pack(moment).half())
+        self._forget()
+
+    def _pack(self, moment: Tensor) -> Tensor:
+        """Localize the blocks and keep the kernel within the support."""
+        channels, lat, lon = self.shape
+        if not self.wraps:
+            steps = [torch.arange(n, dtype=torch.float32) for n in (lat, lon)]
+            widths = (self.localization.meridional, self.localization.zonal)
+            tapers = [gaspari_cohn(s[:, None] - s, w) for s, w in zip(steps, widths, strict=True)]
+            return moment[0] * torch.kron(*tapers).repeat(channels, channels)
+        reach = self.localization.meridional_lags
+        k = torch.fft.irfft(moment.movedim(0, -1) + 0j, n=lon)
+        k = k[..., : self.localization.zonal_lags + 1].movedim(-1, 0)
+        k = k.reshape(-1, channels, lat, channels, lat).permute(0, 2, 4, 1, 3)
+        rows = torch.arange(lat)[:, None] + torch.arange(-reach, reach + 1)
+        banded = k[:, torch.arange(lat)[:, None], rows.clamp(0, lat - 1)]
+        banded = banded * ((rows >= 0) & (rows < lat))[None, :, :, None, None]
+        zonal = gaspari_cohn(torch.arange(len(k)).float(), self.localization.zonal)
+        lags = torch.arange(-reach, reach + 1).float()
+        meridional = gaspari_cohn(lags, self.localization.meridional)
+        return banded * zonal[:, None, None, None, None] * meridional[None, None, :, None, None]
+
+    def _unpack(self, kernel: Tensor) -> Tensor:
+        """Return the blocks of the kernel, Hermitian to round-off."""
+        channels, lat, lon = self.shape
+        if not self.wraps:
+            return kernel[None]
+        reach, lags = self.localization.meridional_lags, len(kernel)
+        k = kernel.new_zeros(lags, lat, lat + 2 * reach, channels, channels)
+        for j in range(lat):
+            k[:, j, j : j + 2 * reach + 1] = kernel[:, j]
+        k = k[:, :, reach : reach + lat].permute(0, 3, 1, 4, 2).reshape(lags, self.size, -1)
+        full = functional.pad(k, (0, 0, 0, 0, 0, lon - lags))
+        full[lon - lags + 1 :] = k[1:].flip(0).mT
+        moment = torch.fft.fft(full, dim=0)[: self.blocks]
+        return 0.5 * (moment + moment.mH)
+
+
+def gaspari_cohn(distance: Tensor, half_width: float) -> Tensor:
+    """Gaspari and Cohn's fifth-order function, 1 at 0 and 0 beyond twice the half-width."""
+    d = (distance / half_width).abs()
+    near = 1 - 5 / 3 * d**2 + 5 / 8 * d**3 + d**4 / 2 - d**5 / 4
+    far = 4 - 5 * d + 5 / 3 * d**2 + 5 / 8 * d**3 - d**4 / 2 + d**5 / 12 - 2 / (3 * d.clamp(1e-9))
+    return torch.where(d < 1, near, torch.where(d < 2, far, torch.zeros_like(d)))

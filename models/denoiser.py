@@ -1,0 +1,160 @@
+"""The background-conditioned latent prior: a denoiser E[r | r_t, z_b, ℓ].
+
+The unknown is the standardized latent residual r = (z − z_b) / (s e^ℓ): s is its standard deviation
+for each channel and ℓ the logarithm of the expected background error relative to the training's,
+so that one prior serves good and poor backgrounds. With r_t = r + σ_t ε,
+
+    E[r | r_t] ≈ C (C + σ_t²)⁻¹ r_t + σ_t / √(1 + σ_t²) F(r_t / √(1 + σ_t²), σ_t, z_b, ℓ):
+
+the best linear denoiser for the covariance C of the residual, plus a network F for what depends
+on the flow. F is a small U-net, which starts at zero.
+
+References:
+    | Karras et al. (2022), Elucidating the design space of diffusion-based generative models,
+    | arXiv 2206.00364
+    | Sun et al. (2025), LO-SDA, arXiv 2510.22562
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from azula.denoise import Denoiser, DiracPosterior
+from azula.noise import VESchedule
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.covariance import LatentCovariance
+from models.networks import Convolution, ResidualBlock, Topology, downsample, upsample
+
+__all__ = ["DenoiserShape", "LatentDenoiser"]
+
+SIGMA_MIN, SIGMA_MAX = 0.03, 10.0
+FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class DenoiserShape:
+    """Everything that fixes the architecture.
+
+    Attributes:
+        channels: Channels of the latent state.
+        grid: Latitudes and longitudes of the latent state.
+        wraps: Whether longitude is a circle.
+        poles: Whether the grid reaches the poles.
+        features: Number of static features.
+        hidden: Channels at the finest level.
+        deep: Channels at the coarser levels.
+    """
+
+    channels: int
+    grid: tuple[int, int]
+    wraps: bool
+    poles: bool
+    features: int
+    hidden: int = 64
+    deep: int = 96
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields for a checkpoint card."""
+        return asdict(self)
+
+
+class UNet(nn.Module):
+    """F: three levels, one residual block before and after each change of level."""
+
+    def __init__(self, shape: DenoiserShape, inputs: int, embedding: int = 96) -> None:
+        """Create the network; its last convolution is zero."""
+        super().__init__()
+        topology = Topology(shape.wraps, shape.poles)
+        fine, deep = shape.hidden, shape.deep
+        block = lambda channels: ResidualBlock(channels, topology, embedding)  # noqa: E731
+        self.embed = nn.Sequential(
+            nn.Linear(2 * (2 * len(FREQUENCIES) + 1), embedding),
+            nn.SiLU(),
+            nn.Linear(embedding, embedding),
+            nn.SiLU(),
+        )
+        self.enter = nn.Conv2d(inputs, fine, 1)
+        self.down_1, self.down_2 = nn.Conv2d(4 * fine, deep, 1), nn.Conv2d(4 * deep, deep, 1)
+        self.up_1, self.up_2 = nn.Conv2d(deep, 4 * fine, 1), nn.Conv2d(deep, 4 * deep, 1)
+        self.block_in, self.block_out = block(fine), block(fine)
+        self.block_1, self.block_2, self.block_3 = block(deep), block(deep), block(deep)
+        self.norm = nn.GroupNorm(8, fine)
+        self.leave = Convolution(fine, shape.channels, topology).zeroed()
+
+    def forward(self, x: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """Apply F; `noise` and `level` are logarithms, with shape (batch,)."""
+        e = self.embed(torch.cat([wave_embedding(noise / 4), wave_embedding(level)], 1))
+        h = self.block_in(self.enter(x), e)
+        g = self.block_1(self.down_1(downsample(h)), e)
+        k = self.block_2(self.down_2(downsample(g)), e)
+        g = self.block_3(g + upsample(self.up_2(k), (g.shape[-2], g.shape[-1])), e)
+        h = self.block_out(h + upsample(self.up_1(g), (h.shape[-2], h.shape[-1])), e)
+        return self.leave(functional.silu(self.norm(h)))
+
+
+def wave_embedding(value: Float[Tensor, "batch"]) -> Float[Tensor, "batch embedding"]:
+    """Return (sin 2^k v, cos 2^k v …, v)."""
+    v = value[:, None]
+    phase = v * v.new_tensor(FREQUENCIES)
+    return torch.cat([phase.sin(), phase.cos(), v], 1)
+
+
+class LatentDenoiser(Denoiser):  # type: ignore[misc]
+    """E[r | r_t, z_b, ℓ] for the standardized latent residual r."""
+
+    residual_scale: Tensor
+    features: Tensor
+    reference_level: Tensor
+
+    def __init__(self, shape: DenoiserShape, static: Float[Tensor, "feature lat lon"]) -> None:
+        """Create the denoiser.
+
+        Args:
+            shape: The architecture.
+            static: Static features on the latent grid [1].
+        """
+        super().__init__()
+        self.shape = shape
+        self.schedule = VESchedule(SIGMA_MIN, SIGMA_MAX)
+        self.register_buffer("features", static[None].clone())
+        self.register_buffer("residual_scale", torch.ones(shape.channels))
+        self.register_buffer("reference_level", torch.zeros(()))
+        self.covariance = LatentCovariance((shape.channels, *shape.grid), shape.wraps)
+        self.network = UNet(shape, 2 * shape.channels + shape.features)
+
+    def scale(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch channel 1 1"]:
+        """Return s e^ℓ, by which r is multiplied to give z − z_b.
+
+        Args:
+            level: Logarithm of the root-mean-square background error, each field in units of its
+                24 h background error.
+        """
+        ratio = torch.exp(level - self.reference_level)
+        return self.residual_scale[:, None, None] * ratio[:, None, None, None]
+
+    def denoise(
+        self,
+        r_t: Float[Tensor, "batch channel lat lon"],
+        sigma: Float[Tensor, "batch"],
+        z_b: Float[Tensor, "batch channel lat lon"],
+        level: Float[Tensor, "batch"],
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return E[r | r_t, z_b, ℓ] for the noise level σ."""
+        norm = (1 + sigma**2).rsqrt()[:, None, None, None]
+        features = self.features.expand(len(r_t), -1, -1, -1)
+        inputs = torch.cat([r_t * norm, z_b, features], 1)
+        f = self.network(inputs, sigma.log(), level - self.reference_level)
+        return self.covariance.wiener(r_t, sigma) + sigma[:, None, None, None] * norm * f
+
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        """Return the posterior mean at the time t of the noise schedule, as azula asks.
+
+        Args:
+            x_t: Noisy residual, with shape (batch, channel, lat, lon).
+            t: Time in [0, 1], with shape () or (batch,).
+            condition: The latent background `z_b` and the `level`.
+        """
+        sigma = self.schedule.sigma(t).expand(len(x_t))
+        return DiracPosterior(self.denoise(x_t, sigma, condition["z_b"], condition["level"]))

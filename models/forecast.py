@@ -1,0 +1,58 @@
+"""The forecast model seam: state at one time → state a lead time later, batched over members."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["ForecastModel", "Persistence", "ValidTime", "each_time"]
+
+ValidTime = pd.Timestamp | Sequence[pd.Timestamp]
+
+
+@runtime_checkable
+class ForecastModel(Protocol):
+    """Anything that carries states forward in time."""
+
+    def step(
+        self, x: Float[Tensor, "batch field lat lon"], valid_time: ValidTime, lead: pd.Timedelta
+    ) -> Float[Tensor, "batch field lat lon"]:
+        """Return the states `lead` after `valid_time`.
+
+        Args:
+            x: States valid at `valid_time`, in SI units.
+            valid_time: Time of the states, UTC; one for all, or one for each.
+            lead: How far to go, a multiple of the model's own step.
+
+        Returns:
+            The states at `valid_time + lead`, in SI units.
+
+        Raises:
+            ValueError: The lead is not a multiple of the model's step.
+        """
+        ...
+
+
+class Persistence:
+    """The baseline forecast: nothing changes."""
+
+    def step(
+        self, x: Float[Tensor, "batch field lat lon"], valid_time: ValidTime, lead: pd.Timedelta
+    ) -> Float[Tensor, "batch field lat lon"]:
+        """Return the states unchanged."""
+        return x
+
+
+def each_time(valid_time: ValidTime, count: int) -> list[pd.Timestamp]:
+    """Return one time for each of `count` states.
+
+    Raises:
+        ValueError: The number of times is not the number of states.
+    """
+    if isinstance(valid_time, pd.Timestamp):
+        return [valid_time] * count
+    if len(valid_time) != count:
+        raise ValueError(f"{len(valid_time)} times for {count} states, allowed are 1 or {count}")
+    return list(valid_time)

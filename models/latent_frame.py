@@ -1,0 +1,87 @@
+"""The latent coordinates of one analysis, centered on its background.
+
+With normalized anomalies a and the standardized residual r,
+
+    a(r) = a_b + decode(z_b + s e^ℓ r) − decode(z_b),    z_b = encode(a_b):
+
+r = 0 is the background itself, and the part of the background that the decoder cannot say is kept.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.autoencoder import Autoencoder
+from models.denoiser import LatentDenoiser
+
+__all__ = ["LatentFrame", "expected_level"]
+
+
+@dataclass(frozen=True)
+class LatentFrame:
+    """Maps the standardized latent residual r to normalized anomalies.
+
+    Attributes:
+        autoencoder: The autoencoder.
+        z_b: Latent background.
+        remainder: a_b − decode(z_b).
+        scale: s e^ℓ.
+        level: ℓ, logarithm of the expected background error.
+    """
+
+    autoencoder: Autoencoder
+    z_b: Float[Tensor, "batch channel latent_lat latent_lon"]
+    remainder: Float[Tensor, "batch field lat lon"]
+    scale: Float[Tensor, "batch channel 1 1"]
+    level: Float[Tensor, "batch"]
+
+    @classmethod
+    def at(
+        cls,
+        a_b: Float[Tensor, "batch field lat lon"],
+        level: Float[Tensor, "batch"],
+        autoencoder: Autoencoder,
+        denoiser: LatentDenoiser,
+    ) -> "LatentFrame":
+        """Center the coordinates on the background anomalies `a_b` [1]."""
+        z_b = autoencoder.encode(a_b)
+        remainder = a_b - autoencoder.decode(z_b)
+        return cls(autoencoder, z_b, remainder, denoiser.scale(level), level)
+
+    def anomaly(
+        self, r: Float[Tensor, "batch channel latent_lat latent_lon"]
+    ) -> Float[Tensor, "batch field lat lon"]:
+        """Return the normalized anomalies a(r) [1]."""
+        return self.autoencoder.decode(self.z_b + self.scale * r) + self.remainder
+
+    def residual(
+        self, a: Float[Tensor, "batch field lat lon"]
+    ) -> Float[Tensor, "batch channel latent_lat latent_lon"]:
+        """Return the standardized latent residual of a state, the target of the denoiser."""
+        return (self.autoencoder.encode(a) - self.z_b) / self.scale
+
+
+def expected_level(
+    innovation: Float[Tensor, "batch obs"],
+    error: Float[Tensor, "batch obs"],
+    unit: Float[Tensor, "batch obs"],
+    weight: Float[Tensor, "batch obs"],
+    least: float = 0.1,
+) -> Float[Tensor, "batch"]:
+    """Estimate ℓ from the innovations d: e^{2ℓ} = Σ w (d² − σ_o²)/u² / Σ w.
+
+    Args:
+        innovation: Observations minus background, in the observations' units.
+        error: Observation error σ_o, in the same units.
+        unit: 24 h background error u at the observations, in the same units.
+        weight: Weight w of each observation, its share of the sphere.
+        least: Smallest background error, in units of the 24 h one.
+
+    Returns:
+        ℓ, the logarithm of the background error in units of the 24 h background error.
+    """
+    excess = (innovation**2 - error**2) / unit**2
+    square = (weight * excess).sum(1) / weight.sum(1)
+    return 0.5 * torch.log(square.clamp(min=least**2))

@@ -1,0 +1,1 @@
+"""Assimilation methods: one method, one paper, one file, all behind the same protocol."""

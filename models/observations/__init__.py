@@ -1,0 +1,1 @@
+"""Observations: their table, where they come from, and the operator from states to them."""

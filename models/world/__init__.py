@@ -1,0 +1,1 @@
+"""The embedded world: a moist spectral primitive-equation model of the atmosphere."""

@@ -1,0 +1,1 @@
+"""Parameterized physics of the embedded world."""

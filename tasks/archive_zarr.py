@@ -1,0 +1,133 @@
+"""Datasets as the documents and chunks of Zarr v3, each a pure function of its content.
+
+A time is one chunk of every variable, so adding a time adds files and changes none; only the
+length in the metadata grows. The chunks of the coordinate `time` hold TIMES values each, which
+start, step and position determine, also beyond the length (readers ignore those), so they never
+change either. Nothing here knows the date, the machine or what is there already.
+
+References:
+    Zarr core specification, version 3,
+    https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numcodecs.zstd import Zstd  # type: ignore[import-untyped]  # it has no stubs
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+__all__ = ["METADATA", "Series", "encode_chunk", "length_of"]
+
+METADATA = "zarr.json"
+TIMES = 1024
+LEVEL = 1
+EPOCH = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+
+Document = dict[str, JsonValue]
+
+
+def encode_chunk(values: NDArray[np.generic]) -> bytes:
+    """Return the bytes of a chunk: little endian, C order, zstd."""
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return bytes(Zstd(level=LEVEL).encode(little.tobytes()))
+
+
+def length_of(names: tuple[str, ...]) -> int:
+    """Return the number of times of a variable whose folder has these files."""
+    return max((int(name.split(".")[1]) + 1 for name in names if name.startswith("c.")), default=0)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A regular series of times, given by the dataset of one of them.
+
+    Attributes:
+        dataset: One time of every variable, and the coordinates.
+        start: First time.
+        step: Time between times.
+        index: Position of the dataset's time.
+    """
+
+    dataset: xr.Dataset
+    start: pd.Timestamp
+    step: pd.Timedelta
+    index: int
+
+    @cached_property
+    def growing(self) -> tuple[str, ...]:
+        """Names of the variables with a dimension of time, without `time`."""
+        names = (str(name) for name in self.dataset.data_vars)
+        return tuple(name for name in names if self.dataset[name].dims[:1] == ("time",))
+
+    def chunks(self) -> dict[str, bytes]:
+        """Return the chunks of this time and of the coordinates by file name."""
+        block, zero = self.index // TIMES, np.datetime64(0, "s")
+        times = np.datetime64(self.start, "s") + np.timedelta64(self.step, "s") * (
+            block * TIMES + np.arange(TIMES)
+        )
+        contents = {f"time/c.{block}": encode_chunk((times - zero).astype(np.int64))}
+        for name, variable in self._variables().items():
+            position = [self.index if dim == "time" else 0 for dim in variable.dims]
+            key = ".".join(["c", *map(str, position)])
+            if name != "time":
+                contents[f"{name}/{key}"] = encode_chunk(variable.values)
+        return contents
+
+    def documents(self, length: int) -> dict[str, bytes]:
+        """Return the metadata of a series of this length by file name, the group's last.
+
+        The group's holds all the others', so that a reader who takes it sees one instant.
+        """
+        arrays = {name: _array(name, v, length) for name, v in self._variables().items()}
+        contents = {f"{name}/{METADATA}": _dump(array) for name, array in arrays.items()}
+        return contents | {METADATA: _dump(self.group(length))}
+
+    def group(self, length: int) -> Document:
+        """Return the metadata of the group."""
+        arrays = {name: _array(name, v, length) for name, v in self._variables().items()}
+        attributes = {str(key): value for key, value in self.dataset.attrs.items()}
+        attributes |= {"start": self.start.isoformat(), "step": self.step.isoformat()}
+        inline: Document = {"kind": "inline", "must_understand": False, "metadata": {**arrays}}
+        return {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": attributes,
+            "consolidated_metadata": inline,
+        }
+
+    def _variables(self) -> Mapping[str, xr.Variable]:
+        return {str(name): variable for name, variable in self.dataset.variables.items()}
+
+
+def _array(name: str, variable: xr.Variable, length: int) -> Document:
+    """Return the metadata of one array."""
+    chunk: list[JsonValue] = [TIMES] if name == "time" else [*variable.shape]
+    shape: list[JsonValue] = [*variable.shape]
+    if variable.dims[:1] == ("time",):
+        shape[0] = length
+    is_float = variable.dtype.kind == "f"
+    zstd: Document = {"name": "zstd", "configuration": {"level": LEVEL, "checksum": False}}
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": "int64" if name == "time" else str(variable.dtype),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": "NaN" if is_float else 0,
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, zstd],
+        "attributes": {str(key): value for key, value in variable.attrs.items()}
+        | (EPOCH if name == "time" else {}),
+        "dimension_names": [str(dim) for dim in variable.dims],
+        "storage_transformers": [],
+    }
+
+
+def _dump(document: Document) -> bytes:
+    return json.dumps(document, indent=1).encode() + b"\n"

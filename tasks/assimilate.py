@@ -1,0 +1,101 @@
+"""Assimilate: the analysis of a cycle, and the feedback on every observation.
+
+The feedback has, for each observation, O-B, O-A (of the means over members), the background-error standard
+deviation that the check assumed, and whether it was used or why not. The check takes the 24 h background error,
+enlarged where the cycle's own departures are: by the ratio of their median size to that of a normal distribution.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.methods.base import Analysis
+from models.observations.batch import Observations, to_observations
+from models.observations.table import background_check
+from models.randomness import torch_generator
+from tasks import archive
+from tasks.ingest import OBSERVATIONS
+from tasks.ledger import Attempt, StageResult
+from tasks.runtime import Runtime
+from tasks.store import join, write_bytes
+from tasks.timing import Stopwatch
+
+__all__ = ["FEEDBACK", "TRACE", "assimilate"]
+
+FEEDBACK, TRACE = "feedback.parquet", "trace.json"
+NORMAL_MEDIAN = 0.6745
+
+Numbers = NDArray[np.float64]
+States = Float[Tensor, "member field lat lon"]
+
+
+def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResult:
+    """Write the analysis, the feedback and the trace of the method."""
+    watch = Stopwatch()
+    with watch.part("read"):
+        background = runtime.plan.address(time, "forecast")
+        x_b = archive.read_fields(join(background, "background"))
+        ingested = runtime.plan.address(time, "observations")
+        table = archive.read_table(join(ingested, OBSERVATIONS))
+    with watch.part("observations"):
+        feedback = check_background(runtime, table, x_b)
+        observations = to_observations(feedback, runtime.spec)
+    with watch.part("model"):
+        seed, members = runtime.experiment.config.seed, range(len(x_b))
+        generators = [torch_generator(seed, time, "analysis", member) for member in members]
+        analysis = runtime.method(x_b, time, observations, generators)
+        if not analysis.x_a.isfinite().all():
+            raise RuntimeError(f"the analysis of {time} has values that are not finite")
+    with watch.part("observations"):
+        o_minus_a = departures(observations, analysis.x_a)
+        feedback = with_used(feedback, "o_minus_a", o_minus_a)
+    with watch.part("write"):
+        archive.write_fields(join(attempt.address, "analysis"), runtime.spec, analysis.x_a, time)
+        archive.write_table(join(attempt.address, FEEDBACK), feedback)
+        write_bytes(join(attempt.address, TRACE), trace(analysis))
+    used = int(feedback["used"].sum())
+    return StageResult(watch.seconds, {"observations": len(feedback), "used": used})
+
+
+def check_background(runtime: Runtime, table: pd.DataFrame, x_b: States) -> pd.DataFrame:
+    """Add O-B and the background error to the used rows, and reject what is far off."""
+    observations = to_observations(table, runtime.spec)
+    o_minus_b = departures(observations, x_b)
+    statistics = runtime.statistics
+    error = (statistics.std * statistics.error_std)[None, :, None, None].expand_as(x_b[:1])
+    sigma_b = observations.operator(error.contiguous())[0].abs().double().numpy()
+    sigma_o = observations.error.double().numpy()
+    if len(o_minus_b):
+        size = np.median(np.abs(o_minus_b) / np.hypot(sigma_o, sigma_b)) / NORMAL_MEDIAN
+        sigma_b = sigma_b * max(1.0, float(size))
+    table = with_used(table, "o_minus_b", o_minus_b)
+    table = with_used(table, "background_error", sigma_b)
+    factor = runtime.experiment.config.observations.background_check
+    return background_check(table, table["o_minus_b"], table["background_error"], factor)
+
+
+def departures(observations: Observations, x: States) -> Numbers:
+    """Return observations minus the equivalents of the mean over members [SI]."""
+    equivalents = observations.operator(x).double().mean(0)
+    return np.asarray((observations.y.double() - equivalents).numpy())
+
+
+def with_used(table: pd.DataFrame, name: str, values: Numbers) -> pd.DataFrame:
+    """Add a column that is NaN in the rows that are not used."""
+    column = np.full(len(table), np.nan)
+    column[table["used"].to_numpy(bool)] = values
+    return table.assign(**{name: column})
+
+
+def trace(analysis: Analysis) -> bytes:
+    """Return what the method says of itself, as JSON; the same for the same analysis."""
+    expected = float(analysis.expected_error)
+    document = {
+        "trace": [dict(row) for row in analysis.trace],
+        "expected_error": expected if np.isfinite(expected) else None,
+    }
+    return json.dumps(document, indent=1).encode()

@@ -1,0 +1,225 @@
+"""From a configuration to the parts of a run: components of the registry become models and the reference.
+
+Every component that is loaded is verified against its digest, and against the others that it was trained with.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pandas as pd
+import torch
+from torch import nn
+
+from configs import Config
+from configs.data import NatureReference as NatureOptions
+from configs.data import NetcdfReference as NetcdfOptions
+from configs.schema import EmulatorForecast, Losda, PersistenceForecast
+from models.forecast import ForecastModel, Persistence
+from models.methods.base import AssimilationMethod
+from models.methods.free import Free
+from models.normalization import Statistics
+from models.state import StateSpec, embedded_spec
+from tasks.experiment import Experiment
+from tasks.reference import Reference
+from tasks.reference_gridded import NetcdfReference, ZarrReference
+from tasks.reference_nature import NatureReference
+from tasks.registry import (
+    LoadedComponent,
+    Registry,
+    RegistryChain,
+    check_parents,
+    packaged_registry,
+)
+from tasks.source_digest import code_digest
+from tasks.store import is_remote, join
+
+__all__ = ["Components", "cache_address", "open_registry"]
+
+if TYPE_CHECKING:
+    from models.autoencoder import Autoencoder
+    from models.denoiser import LatentDenoiser
+    from models.methods.losda import LOSDASettings
+
+SOLVER = ("outer", "inner", "anchor_scale")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def open_registry(address: str) -> RegistryChain:
+    """Return the registry at an address before the package's own; `packaged` is the latter alone."""
+    own = [] if address == "packaged" else [Registry(address)]
+    return RegistryChain([*own, packaged_registry()])
+
+
+def cache_address(root: str) -> str:
+    """Return where the nature run is kept: LOSDA_CACHE, or the user's cache, or beside a remote experiment.
+
+    Workers on several machines must share it: a chaotic run is not the same on another processor.
+    """
+    if "LOSDA_CACHE" in os.environ:
+        return os.environ["LOSDA_CACHE"]
+    if is_remote(root):
+        return join(root, "reference")
+    return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "losda")
+
+
+class Components:
+    """Loads what a configuration asks for; remembers the digests of all that was used."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the registry of a configuration."""
+        self.config, self.registry = config, open_registry(config.registry)
+        self.loaded: dict[str, LoadedComponent] = {}
+        self.digests: dict[str, str] = {}
+
+    def load(self, name: str) -> LoadedComponent:
+        """Return a component, verified, and require that it fits those loaded before."""
+        if name not in self.loaded:
+            component = self.registry.load(name, getattr(self.config.checkpoints, name))
+            check_parents(component, self.loaded.values())
+            self.loaded[name] = component
+            self.digests[name] = component.digest
+        return self.loaded[name]
+
+    def needed(self) -> list[str]:
+        """Return the names of the components that the configuration needs."""
+        config, names = self.config, ["statistics"]
+        if isinstance(config.reference, NatureOptions):
+            names.append("world")
+        if isinstance(config.forecast_model, EmulatorForecast):
+            names.append("emulator")
+        if isinstance(config.method, Losda):
+            names += ["autoencoder", "denoiser"]
+        return names
+
+    def reference(self, root: str) -> Reference:
+        """Return the truth; a nature run is kept in the cache, or beside the experiment at `root`."""
+        options = self.config.reference
+        if isinstance(options, NatureOptions):
+            return self._nature(options.segment, root)
+        if isinstance(options, NetcdfOptions):
+            return NetcdfReference(options.address, options.variables, options.region)
+        return ZarrReference(options.address, options.variables, options.region)
+
+    def checked_reference(self, experiment: Experiment) -> Reference:
+        """Return the truth, with a state for every cycle and the first guess.
+
+        Raises:
+            ValueError: A state is missing or not usable.
+        """
+        reference, first = self.reference(experiment.root), experiment.first_guess_time
+        reference.check(first, first, experiment.step)
+        reference.check(experiment.start, experiment.cycle_times()[-1], experiment.step)
+        if "reference" not in self.digests:
+            content = json.dumps(reference.spec.to_json(), sort_keys=True).encode()
+            content += reference.state(experiment.start).numpy().tobytes()
+            self.digests["reference"] = hashlib.sha256(content).hexdigest()
+        return reference
+
+    def statistics(self, spec: StateSpec) -> Statistics:
+        """Return climatology and standard deviations, which must be of the reference's states."""
+        component = self.load("statistics")
+        statistics = Statistics.from_tensors(component.tensors)
+        found = tuple(statistics.coefficients.shape[1:])
+        if found != spec.shape:
+            raise ValueError(
+                f"statistics {component.digest[:12]} are of states with the shape {found}, "
+                f"but the reference has {spec.shape} (field, latitude, longitude)"
+            )
+        return statistics.eval()
+
+    def forecast_model(self, statistics: Statistics, spec: StateSpec) -> ForecastModel:
+        """Return the model of background, free run and forecasts."""
+        options = self.config.forecast_model
+        if isinstance(options, PersistenceForecast):
+            return Persistence()
+        if isinstance(options, EmulatorForecast):
+            from models.emulator import Emulator, EmulatorShape
+
+            component = self.load("emulator")
+            shape = EmulatorShape.from_dict(component.card.architecture)
+            return Emulator.from_tensors(shape, component.tensors, statistics)
+        from models.world.forecast import EmbeddedForecast
+        from models.world.nature import forecast_model
+
+        if spec != embedded_spec():
+            raise ValueError(
+                "forecast_model.kind: 'embedded' needs the states of the nature run; "
+                "allowed with data are 'emulator' and 'persistence'"
+            )
+        return EmbeddedForecast(forecast_model())
+
+    def method(self, statistics: Statistics, spec: StateSpec) -> AssimilationMethod:
+        """Return the assimilation method."""
+        options = self.config.method
+        if not isinstance(options, Losda):
+            return Free()
+        from models.methods.losda import LOSDA
+
+        autoencoder = _autoencoder(self.load("autoencoder"))
+        denoiser = _denoiser(self.load("denoiser"))
+        area = spec.grid.cell_area_weights()
+        return LOSDA(statistics, autoencoder, denoiser, area, losda_settings(options))
+
+    def _nature(self, segment: str, root: str) -> Reference:
+        """Return the nature run that starts at a state of the component `world`."""
+        from models.world.nature import nature_model
+
+        world = self.load("world")
+        segments = world.card.configuration.get("segments", {})
+        if not isinstance(segments, dict) or segment not in segments:
+            raise ValueError(
+                f"reference.segment: {segment!r}; allowed: {', '.join(segments or ['none'])}"
+            )
+        start = pd.Timestamp(str(segments[segment]))
+        self.digests["reference"] = hashlib.sha256(
+            f"{world.digest} {segment}".encode()
+        ).hexdigest()
+        name = f"{code_digest()[:12]}-{world.digest[:12]}-{segment}"
+        return NatureReference(
+            nature_model(),
+            world.tensors[segment],
+            start,
+            join(cache_address(root), "nature", name),
+        )
+
+
+def losda_settings(options: Losda) -> "LOSDASettings":
+    """Return the settings of a preset with the configuration's changes."""
+    from models.methods.losda import PRESETS
+
+    changes = options.model_dump(exclude={"kind", "preset", "members"}, exclude_none=True)
+    solver = {key: changes.pop(key) for key in SOLVER if key in changes}
+    settings = PRESETS[options.preset]
+    return replace(settings, solver=replace(settings.solver, **solver), **changes)
+
+
+def _autoencoder(component: LoadedComponent) -> "Autoencoder":
+    from models.autoencoder import Autoencoder, AutoencoderShape
+
+    card = dict(component.card.architecture)
+    shape = AutoencoderShape(**card | {"grid": tuple(card["grid"])})
+    static = torch.zeros(shape.features, *shape.grid)
+    return _filled(Autoencoder(shape, torch.ones(shape.fields), static), component)
+
+
+def _denoiser(component: LoadedComponent) -> "LatentDenoiser":
+    from models.denoiser import DenoiserShape, LatentDenoiser
+
+    card = dict(component.card.architecture)
+    shape = DenoiserShape(**card | {"grid": tuple(card["grid"])})
+    return _filled(LatentDenoiser(shape, torch.zeros(shape.features, *shape.grid)), component)
+
+
+def _filled(module: Module, component: LoadedComponent) -> Module:
+    """Load the tensors of a component into the module that its card describes."""
+    try:
+        module.load_state_dict(component.tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        name = f"{component.component} {component.digest[:12]}"
+        raise ValueError(f"{name} does not fit its card: {reason}") from None
+    return module.requires_grad_(False).eval()

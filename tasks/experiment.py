@@ -1,0 +1,56 @@
+"""What travels between tasks: the address of an experiment and its configuration."""
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from configs import Config
+
+__all__ = ["CYCLE", "STAGES", "Experiment", "cycle_name", "cycle_time"]
+
+CYCLE = "%Y%m%dT%H"
+STAGES = ("forecast", "observations", "analysis", "verification")
+
+
+class Experiment(BaseModel):
+    """One named series of cycles: where it lies and what made it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str
+    """Local path or s3:// address."""
+    config: Config
+    """The configuration."""
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """First cycle time."""
+        return pd.Timestamp(self.config.start)
+
+    @property
+    def step(self) -> pd.Timedelta:
+        """Time between cycles."""
+        return pd.Timedelta(self.config.step)
+
+    @property
+    def first_guess_time(self) -> pd.Timestamp:
+        """Time of the reference state from which the first background starts."""
+        return self.start - pd.Timedelta(self.config.first_guess.lead)
+
+    @property
+    def members(self) -> int:
+        """Number of backgrounds and analyses."""
+        return getattr(self.config.method, "members", 1)
+
+    def cycle_times(self) -> list[pd.Timestamp]:
+        """Return all cycle times in order."""
+        return [self.start + k * self.step for k in range(self.config.cycles)]
+
+
+def cycle_name(time: pd.Timestamp) -> str:
+    """Return the name of a cycle, YYYYMMDDTHH."""
+    return time.strftime(CYCLE)
+
+
+def cycle_time(name: str) -> pd.Timestamp:
+    """Return the time of a cycle's name."""
+    return pd.Timestamp(pd.to_datetime(name, format=CYCLE))

@@ -1,0 +1,194 @@
+"""One variable of a gridded archive, brought to one form: (time, [level,] latitude, longitude).
+
+Names, dimensions, levels, times and units differ between archives. The order of the latitudes is
+kept. Where a file does not say its pressure level, the table of variables does.
+
+References:
+    | Rasp et al. (2024), WeatherBench 2, doi 10.1029/2023MS004019 (names and layout)
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from configs.data import DataVariable, Region
+from models.grid import LatLonGrid
+from models.state import Field, Variable, same_level, same_units
+from tasks.reference import allowed_range
+from tasks.reference_files import decode_times
+
+__all__ = ["Source", "find_source"]
+
+LONG_NAMES = {
+    "z": "geopotential",
+    "t": "temperature",
+    "u": "u_component_of_wind",
+    "v": "v_component_of_wind",
+    "q": "specific_humidity",
+    "t2m": "2m_temperature",
+    "u10": "10m_u_component_of_wind",
+    "v10": "10m_v_component_of_wind",
+    "msl": "mean_sea_level_pressure",
+    "sp": "surface_pressure",
+    "tp": "total_precipitation",
+}
+DIMENSIONS = {
+    "time": ("time", "valid_time", "time_index"),
+    "level": ("level", "pressure_level", "isobaricInhPa", "plev"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One variable, or some of its levels, in one file.
+
+    Attributes:
+        variable: The variable, with the levels that come from here.
+        where: File or store, for messages.
+        array: Values with the dimensions (time, [level,] latitude, longitude), not yet read.
+        times: Their times, UTC, ascending.
+    """
+
+    variable: Variable
+    where: str
+    array: xr.DataArray
+    times: pd.DatetimeIndex
+
+    @cached_property
+    def grid(self) -> LatLonGrid:
+        """The horizontal grid."""
+        axes = (self.array[name].values.astype(float) for name in ("latitude", "longitude"))
+        latitude, longitude = (tuple(axis.tolist()) for axis in axes)
+        try:
+            return LatLonGrid(latitude, longitude)
+        except ValueError as error:
+            raise ValueError(f"{self.where}: {error}") from None
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields that come from here."""
+        levels = self.variable.levels or (None,)
+        return tuple(Field(self.variable.name, level) for level in levels)
+
+    def index(self, times: pd.DatetimeIndex) -> NDArray[np.intp]:
+        """Return where some times are; a missing one is refused."""
+        index = self.times.get_indexer(times)
+        if (index < 0).any():
+            lacking, first, last = times[index < 0], self.times[0], self.times[-1]
+            raise ValueError(
+                f"{self.where}: variable {self.variable.name!r} lacks {len(lacking)} of "
+                f"{len(times)} times, the first {lacking[0]}; "
+                f"present: {len(self.times)} times from {first} to {last}"
+            )
+        return index
+
+    def read(self, times: pd.DatetimeIndex) -> NDArray[np.float32]:
+        """Return the values at some times, of shape (time, field, lat, lon)."""
+        values = self.array.isel(time=contiguous(self.index(times))).values.astype(np.float32)
+        return values.reshape(len(times), len(self.fields), *self.grid.shape)
+
+
+def find_source(ds: xr.Dataset, entry: DataVariable, region: Region | None, where: str) -> Source:
+    """Find a variable in a dataset and bring it to one form."""
+    names = [entry.source] if entry.source else [entry.name, LONG_NAMES.get(entry.name)]
+    found = [name for name in names if name in ds.data_vars]
+    if not found:
+        present = ", ".join(sorted(str(name) for name in ds.data_vars)) or "none"
+        looked = " or ".join(repr(name) for name in names if name)
+        raise ValueError(f"{where}: variable {looked} is missing; present: {present}")
+    array = ds[found[0]]
+    variable = Variable(**entry.model_dump(exclude={"source", "file"}))
+    check_units(array, variable, where)
+    array = rename(array, ds, where)
+    times = decode_times(ds, array, where)
+    array = squeeze(select_levels(array, variable, where), variable, where)
+    array = array if region is None else cut(array, region, where)
+    return Source(variable, where, array, times)
+
+
+def check_units(array: xr.DataArray, variable: Variable, where: str) -> None:
+    """Refuse a wrong unit; without a unit the values must tell."""
+    units = array.attrs.get("units")
+    limits = allowed_range(variable.standard_name, (variable.levels or (None,))[0])
+    if same_units(str(units), variable.units) or (units is None and np.isfinite(limits).all()):
+        return
+    found = "no units" if units is None else f"units {str(units)!r}"
+    raise ValueError(f"{where}: variable {array.name!r} has {found}; allowed: {variable.units!r}")
+
+
+def rename(array: xr.DataArray, ds: xr.Dataset, where: str) -> xr.DataArray:
+    """Give the dimensions one name each and their coordinates."""
+    for name, others in DIMENSIONS.items():
+        found = [other for other in others if other in array.dims]
+        if not found and name != "level":
+            raise ValueError(
+                f"{where}: variable {array.name!r} has the dimensions {array.dims}; "
+                f"needed: {' or '.join(others)}"
+            )
+        if found and found[0] not in ds.variables:
+            raise ValueError(f"{where}: dimension {found[0]!r} has no coordinate of that name")
+        if found and found[0] != name:
+            array = array.rename({found[0]: name})
+    return array
+
+
+def select_levels(array: xr.DataArray, variable: Variable, where: str) -> xr.DataArray:
+    """Select the levels of a variable [hPa]; a file with one level need not name it."""
+    if variable.levels is None:
+        return array
+    if "level" not in array.dims:
+        if len(variable.levels) > 1:
+            text = f"variable {array.name!r} has no dimension of levels, needed for"
+            raise ValueError(f"{where}: {text} {list(variable.levels)} hPa")
+        return array.expand_dims("level", 1)
+    present = array["level"].values.astype(float)
+    if array["level"].attrs.get("units") == "Pa":
+        present = present / 100
+    index = []
+    for level in variable.levels:
+        found = [i for i, own in enumerate(present) if same_level(own, level)]
+        if not found:
+            levels = ", ".join(f"{own:g}" for own in present)
+            text = f"variable {array.name!r} has no level {level:g} hPa"
+            raise ValueError(f"{where}: {text}; present: {levels}")
+        index.append(found[0])
+    return array.isel(level=contiguous(np.asarray(index)))
+
+
+def squeeze(array: xr.DataArray, variable: Variable, where: str) -> xr.DataArray:
+    """Drop other dimensions of length 1 and order the rest."""
+    kept = ["time", *(["level"] if variable.levels else []), "latitude", "longitude"]
+    for dimension in set(array.dims) - set(kept):
+        if array.sizes[dimension] > 1:
+            text = f"variable {array.name!r} has {array.sizes[dimension]} values of"
+            raise ValueError(f"{where}: {text} {dimension!r}; allowed: 1")
+        array = array.isel({dimension: 0})
+    return array.transpose(*kept)
+
+
+def cut(array: xr.DataArray, region: Region, where: str) -> xr.DataArray:
+    """Cut out a box; the longitudes are counted from its western edge on."""
+    latitude = array["latitude"].values.astype(float)
+    turned = (array["longitude"].values.astype(float) - region.west + 1e-6) % 360 - 1e-6
+    rows = np.flatnonzero((latitude >= region.south - 1e-6) & (latitude <= region.north + 1e-6))
+    columns = np.flatnonzero(turned <= region.east - region.west + 1e-6)
+    columns = columns[np.argsort(turned[columns])]
+    if len(rows) < 2 or len(columns) < 2:
+        box = f"{region.south:g} to {region.north:g} N, {region.west:g} to {region.east:g} E"
+        found = f"{len(rows)} latitudes and {len(columns)} longitudes"
+        raise ValueError(f"{where}: the region {box} holds {found}; at least 2 are needed")
+    array = array.isel(latitude=contiguous(rows), longitude=contiguous(columns))
+    return array.assign_coords(longitude=turned[columns] + region.west)
+
+
+def contiguous(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Return a slice where the index is one, which reads faster."""
+    if len(index) and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index

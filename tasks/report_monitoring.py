@@ -1,0 +1,148 @@
+"""Figures that watch the machine: cost function, departures, seconds per stage."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from tasks.report_curves import time_axis
+from tasks.report_style import PALETTE, PENS, WIDTH, Pen, legend, panels
+
+MEDIAN = Pen("median over the cycles and their 10–90 % range", "#0072b2", "-")
+LAST = Pen("last cycle", "#d55e00", "--")
+BEFORE = Pen("before the step (median)", "#56b4e9", ":")
+EXPECTED = Pen("half the number of observations", "#6b6b6b", ":")
+COUNTS = {"used": Pen("used", "#0072b2", "-"), "rejected": Pen("rejected", "#d55e00", "-")}
+COST_TITLES = {
+    "J_b": "J_b: distance from the prior",
+    "J_o": "J_o: misfit to the observations",
+    "J": "J: the sum",
+}
+SUFFIX = "_before"
+
+
+def cost_terms(traces: pd.DataFrame) -> list[str]:
+    """Return the columns of a trace that are terms of the cost function after a step."""
+    names = (str(name) for name in traces.columns)
+    terms = [name for name in names if name == "J" or name.startswith("J_")]
+    return sorted(term for term in terms if not term.endswith(SUFFIX))
+
+
+def cost_by_step(traces: pd.DataFrame, expected: float | None) -> Figure:
+    """Draw every term of the cost function against the reverse step."""
+    terms = cost_terms(traces)
+    figure, axes = panels(len(terms), columns=min(3, max(2, len(terms))), height=2.6)
+    for ax, term in zip(axes, terms, strict=True):
+        draw_term(ax, traces, term)
+        if expected and term == "J_o":
+            ax.axhline(expected, color=EXPECTED.color, linestyle=EXPECTED.line)
+        ax.set_title(COST_TITLES.get(term, term))
+        cost_axes(ax, traces, term)
+    before = [BEFORE] if any(f"{term}{SUFFIX}" in traces for term in terms) else []
+    legend(figure, [MEDIAN, LAST, *before, *([EXPECTED] if expected else [])])
+    return figure
+
+
+def draw_term(ax: Axes, traces: pd.DataFrame, term: str) -> None:
+    """Draw one term: all cycles, the last one, and before the steps if it is known."""
+    steps = traces.groupby("step")
+    abscissa, marker = list(steps.groups), "o" if len(steps) < 20 else ""
+    band = steps[term].quantile(0.1), steps[term].quantile(0.9)
+    ax.fill_between(abscissa, *band, color=MEDIAN.color, alpha=0.18, linewidth=0)
+    if f"{term}{SUFFIX}" in traces:
+        before = steps[f"{term}{SUFFIX}"].median()
+        ax.plot(abscissa, before, color=BEFORE.color, linestyle=BEFORE.line, marker=marker)
+    ax.plot(abscissa, steps[term].median(), color=MEDIAN.color, marker=marker)
+    last = traces[traces["cycle_time"] == traces["cycle_time"].max()].groupby("step")[term].mean()
+    ax.plot(last.index, last, color=LAST.color, linestyle=LAST.line, marker=marker, markersize=3)
+
+
+def cost_axes(ax: Axes, traces: pd.DataFrame, term: str) -> None:
+    """Scale the axes of a cost panel; every step is named by its noise level, if known."""
+    columns = [name for name in (term, f"{term}{SUFFIX}") if name in traces]
+    values = traces[columns].to_numpy(np.float64)
+    if (values > 0).all() and values.max() > 20 * np.median(values):
+        ax.set_yscale("log")
+    elif (values >= 0).all():
+        ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    ax.set_xlabel("reverse step")
+    if "sigma" in traces:
+        noise = {float(s): float(v) for s, v in traces.groupby("step")["sigma"].median().items()}
+        names = {step: f"{step:g}\nσ {value:.2g}" for step, value in noise.items()}
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: names.get(round(step), "")))
+        ax.set_xlabel("reverse step and its noise level", labelpad=1)
+
+
+def departures_through_time(
+    table: pd.DataFrame, titles: Mapping[str, str], scales: Mapping[str, float]
+) -> Figure:
+    """Draw standard deviation and mean of O-B and O-A per variable; `titles` are the panels."""
+    figure, axes = panels(len(titles))
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        rows = table.xs(name, level="variable") * scales[name]
+        for letter, source in (("b", "background"), ("a", "analysis")):
+            for statistic, line in (("std", "-"), ("mean", ":")):
+                series = rows[f"o_minus_{letter}_{statistic}"].to_numpy()
+                ax.plot(list(rows.index), series, color=PENS[source].color, linestyle=line)
+        ax.axhline(0, color="#888888", linewidth=0.7)
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+        ax.set_title(title)
+        time_axis(ax)
+    pens = [
+        Pen(f"{kind} {statistic}", PENS[source].color, line)
+        for kind, source in (("O−B", "background"), ("O−A", "analysis"))
+        for statistic, line in (("standard deviation", "-"), ("mean", ":"))
+    ]
+    legend(figure, pens)
+    return figure
+
+
+def counts_and_chi2(table: pd.DataFrame) -> Figure:
+    """Draw chi2 per variable through time, and how many observations were used and rejected."""
+    figure, (left, right) = panels(2, columns=2, height=2.3)
+    names = list(table.index.get_level_values("variable").unique())
+    pens = [Pen(n, PALETTE[i % len(PALETTE)], "-") for i, n in enumerate(names)]
+    for pen in pens:
+        series = table.xs(pen.label, level="variable")["chi2"]
+        left.plot(list(series.index), series.to_numpy(), color=pen.color, linewidth=1.4)
+    left.axhline(1, color="#222222", linestyle="--", linewidth=1)
+    left.set_ylim(bottom=0)
+    left.set_title("χ² of O−B (1 where the assumed errors are right)")
+    counts = table.groupby(level="cycle_time")[["used", "rejected"]].sum()
+    stack(right, counts, [pen.color for pen in COUNTS.values()])
+    right.set_title("number of observations")
+    for ax in (left, right):
+        time_axis(ax)
+    legend(figure, pens)
+    legend(figure, list(COUNTS.values()), left=WIDTH / 2 + 0.42)
+    return figure
+
+
+def stack(ax: Axes, table: pd.DataFrame, colors: Sequence[str]) -> None:
+    """Draw columns of non-negative numbers on top of each other, a bar per row."""
+    times = list(table.index)
+    step = min((b - a for a, b in pairwise(times)), default=pd.Timedelta("6h"))
+    base = np.zeros(len(table))
+    for name, color in zip(table.columns, colors, strict=False):
+        top = base + table[name].fillna(0).to_numpy(np.float64)
+        if len(table) > 60:  # one outline instead of a thousand bars
+            ax.fill_between(times, base, top, step="mid", color=color, linewidth=0)
+        else:
+            ax.bar(times, top - base, bottom=base, width=0.82 * step, color=color)
+        base = top
+    ax.set_ylim(bottom=0)
+
+
+def seconds_through_time(table: pd.DataFrame) -> Figure:
+    """Draw the seconds of every stage (columns) in every cycle (rows), stacked."""
+    figure, (ax,) = panels(1, height=2.3)
+    stack(ax, table, PALETTE)
+    time_axis(ax)
+    ax.set_ylabel("seconds")
+    legend(figure, [Pen(str(n), PALETTE[i], "-") for i, n in enumerate(table.columns)])
+    return figure

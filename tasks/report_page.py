@@ -1,0 +1,76 @@
+"""The parts of the report's page: sections with figures, captions and tables; and the page itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATE = "report_template.html.j2"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as HTML and what it shows."""
+
+    picture: Markup
+    caption: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first columns are labels, the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    labels: int = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; without figures and tables it says what is missing."""
+
+    key: str
+    title: str
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    missing: str = ""
+    folded: str = ""  # long text that opens on demand
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number that stands out at the top of the page."""
+
+    number: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    title: str
+    subtitle: str
+    verdict: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+    footer: str
+
+
+def render(page: Page) -> str:
+    """Return the page as self-contained HTML."""
+    text = (files("tasks") / TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(text).render(page=page)
+
+
+def time_name(time: pd.Timestamp) -> str:
+    """Write a time as people do."""
+    return f"{time:%Y-%m-%d %H} UTC"

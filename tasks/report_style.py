@@ -1,0 +1,150 @@
+"""The look of the report: colors, units for people, digits, and figures as self-contained HTML.
+
+One meaning has one color in every figure. The colors are those of Okabe and Ito (2008, Color
+Universal Design, https://jfly.uni-koeln.de/color/); every source also has a line style of its own.
+Figures are matplotlib's object-oriented `Figure`s, laid out in inches, 100 screen pixels to the
+inch: no pyplot, so no global state, and no layout engine, which would cost more than the drawing.
+"""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+WIDTH = 11.6  # inches; 1160 pixels of a page 1200 wide
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": "#222222",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "svg.fonttype": "none",  # text stays text: searchable, and a third of the size
+    "path.simplify_threshold": 0.3,
+}
+
+
+class Pen(NamedTuple):
+    """How one source of states is drawn in every figure."""
+
+    label: str
+    color: str
+    line: str
+
+
+PENS = {
+    "free": Pen("free run (no assimilation)", "#6b6b6b", "--"),
+    "background": Pen("background", "#d55e00", "-"),
+    "analysis": Pen("analysis", "#0072b2", "-"),
+    "forecast": Pen("forecast from the analysis", "#009e73", "-"),
+    "truth": Pen("truth", "#111111", "-"),
+}
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d1f", "#444444")
+DISPLAY = {  # SI unit in the files: (factor, unit for people)
+    "Pa": (0.01, "hPa"),
+    "kg kg-1": (1000.0, "g/kg"),
+    "m s-1": (1.0, "m/s"),
+    "m2 s-2": (1.0, "m²/s²"),
+    "1": (1.0, ""),
+}
+
+
+def display_unit(unit: str) -> tuple[float, str]:
+    """Return the factor and the name that turn an SI unit into one that people read."""
+    return DISPLAY.get(unit, (1.0, unit))
+
+
+def digits(value: float | None, count: int = 3) -> str:
+    """Write a number with `count` significant digits and a true minus sign, a dash if missing."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    places = count - 1 - math.floor(math.log10(abs(value)))
+    if not -3 <= places <= 6:
+        return f"{value:.{count - 1}e}".replace("-", "−")
+    return f"{round(value, places):,.{max(places, 0)}f}".replace(",", "\u202f").replace("-", "−")
+
+
+def fixed(value: float, places: int) -> str:
+    """Write a number with a given number of decimals and a true minus sign."""
+    return f"{value:.{max(places, 0)}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def panels(
+    count: int, columns: int = 3, height: float = 2.1, left: float = 0.62
+) -> tuple[Figure, list[Axes]]:
+    """Lay out small multiples, filled row by row, with room for a legend on top."""
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    top, bottom, right, gap = 0.62, 0.42, 0.16, 0.72
+    total = top + rows * height + (rows - 1) * gap + bottom
+    figure = Figure(figsize=(WIDTH, total))
+    step = (WIDTH - right) / columns
+    axes = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        base = total - top - (row + 1) * height - row * gap
+        box = ((left + column * step) / WIDTH, base / total)
+        axes.append(figure.add_axes((*box, (step - left) / WIDTH, height / total)))
+    return figure, axes
+
+
+def legend(figure: Figure, pens: Sequence[Pen], left: float = 0.5) -> None:
+    """Put one legend for all panels at the top of the figure, `left` inches from its edge."""
+    handles = [Line2D([], [], color=p.color, linestyle=p.line, linewidth=2) for p in pens]
+    anchor = (left / WIDTH, 1 - 0.02 / figure.get_figheight())
+    figure.legend(
+        handles, [p.label for p in pens], loc="upper left", bbox_to_anchor=anchor, ncols=len(pens)
+    )
+
+
+def inline_svg(figure: Figure, title: str) -> Markup:
+    """Return the figure as an SVG element that can stand in a page beside others."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # the same names in every figure, used by none
+    head, body = svg[svg.index("<svg") :].split(">", 1)
+    match = re.search(r'viewBox="[^"]*"', head)
+    box = match.group(0) if match else ""
+    label = Markup.escape(title)
+    # the tags below hold only what matplotlib drew; the title is escaped
+    return Markup(f'<svg {box} role="img" aria-label="{label}">') + Markup(body)
+
+
+def inline_png(figure: Figure, title: str, dpi: int = 130) -> Markup:
+    """Return the figure as an image element with its data inside, in 256 colors."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    buffer = io.BytesIO()
+    picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(title, data)

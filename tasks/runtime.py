@@ -1,0 +1,102 @@
+"""What a process keeps warm for an experiment: the components, the reference, the forecast model, the method.
+
+It is built once per process and experiment; building it checks everything that can be wrong with the input, and
+writes nothing.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+
+import pandas as pd
+import torch
+
+from models.forecast import ForecastModel
+from models.methods.base import AssimilationMethod
+from models.normalization import Statistics
+from models.observations.networks import Network
+from models.state import StateSpec
+from tasks import components
+from tasks.experiment import Experiment
+from tasks.plan import Plan
+from tasks.reference import Reference
+from tasks.timing import working
+
+__all__ = ["Runtime", "open_runtime"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Everything that the stages of one experiment need, warm.
+
+    Attributes:
+        experiment: Address and configuration.
+        plan: What its stages depend on, and what is done.
+        spec: Layout of the states.
+        statistics: Climatology and standard deviations.
+        reference: The truth.
+        forecast_model: The model of background, free run and forecasts.
+        method: The assimilation method.
+        network: Where observations are drawn.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    spec: StateSpec
+    statistics: Statistics
+    reference: Reference
+    forecast_model: ForecastModel
+    method: AssimilationMethod
+    network: Network
+
+    def read_ahead(self, stop: threading.Event) -> None:
+        """Compute the states of a nature run before the cycles ask for them, until `stop`."""
+        experiment = self.experiment
+        if self.reference.times is not None:
+            return
+        torch.set_flush_denormal(True)
+        last = experiment.cycle_times()[-1] + pd.Timedelta(
+            experiment.config.verification.forecast_lead
+        )
+        for time in pd.date_range(experiment.first_guess_time, last, freq=experiment.step):
+            if stop.is_set():
+                break
+            with working():
+                self.reference.state(time)
+
+    def reference_reaches(self, time: pd.Timestamp) -> bool:
+        """Return whether the reference has a state at a time."""
+        times = self.reference.times
+        return times is None or time in times
+
+
+_lock = threading.Lock()
+
+
+def open_runtime(experiment: Experiment) -> Runtime:
+    """Return the process's runtime of an experiment.
+
+    Raises:
+        ValueError: A component is missing or altered, or does not fit the others; or the reference is wrong.
+    """
+    with _lock:
+        torch.set_num_threads(1)
+        return _build(experiment)
+
+
+@cache
+def _build(experiment: Experiment) -> Runtime:
+    config = experiment.config
+    parts = components.Components(config)
+    reference = parts.checked_reference(experiment)
+    statistics = parts.statistics(reference.spec)
+    return Runtime(
+        experiment=experiment,
+        plan=Plan.of(experiment, parts.digests),
+        spec=reference.spec,
+        statistics=statistics,
+        reference=reference,
+        forecast_model=parts.forecast_model(statistics, reference.spec),
+        method=parts.method(statistics, reference.spec),
+        network=Network(**config.observations.network.model_dump()),
+    )

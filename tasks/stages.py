@@ -1,0 +1,37 @@
+"""Run a stage of a cycle: its work, unless it is committed, and the one commit."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+
+from tasks.ledger import Attempt, Commit, StageResult, run_stage
+from tasks.runtime import Runtime
+from tasks.timing import working
+
+__all__ = ["Work", "run"]
+
+Work = Callable[[Runtime, pd.Timestamp, Attempt], StageResult]
+
+
+def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
+    """Do the stage's work unless it is committed, and return the one commit.
+
+    The processor's treatment of denormal numbers belongs to the thread, so it is set here.
+
+    Raises:
+        ValueError: A stage that it reads from is not committed.
+        StaleCommitError: It was done with another code, configuration or input.
+    """
+    plan = runtime.plan
+    torch.set_flush_denormal(True)
+    with working():
+        inputs = plan.inputs(time, stage)
+        return run_stage(
+            plan.ledger,
+            time,
+            stage,
+            fingerprint=plan.fingerprint(stage, inputs),
+            inputs=inputs,
+            work=lambda attempt: work(runtime, time, attempt),
+        )

@@ -1,0 +1,70 @@
+"""The training step of the learned forecast model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from models.emulator import Emulator, EmulatorShape
+from models.normalization import Statistics
+from models.state import StateSpec
+from models.training.emulator import EmulatorSettings, forecast_errors, train_emulator
+from models.training.trajectories import Trajectories
+from tasks.training_steps import Bench
+
+__all__ = ["fit_emulator"]
+
+
+def fit_emulator(
+    bench: Bench,
+    spec: StateSpec,
+    statistics: Statistics,
+    trajectories: tuple[Trajectories, Trajectories],
+) -> tuple[Emulator, dict[str, dict[str, float]]]:
+    """Train the emulator, or load the trained one; return it and its errors in validation.
+
+    Args:
+        bench: What all steps share.
+        spec: Layout of the states.
+        statistics: Climatology and anomaly size.
+        trajectories: Training and validation states, one stream each.
+    """
+    periods = [span(t) for t in trajectories]
+    x = torch.cat([all_states(t) for t in trajectories])
+    times = [time for t in trajectories for time in times_of(t)]
+    hours = int(trajectories[0].step / pd.Timedelta(hours=1))
+    options = bench.settings.emulator
+    settings = EmulatorSettings(periods[0], periods[1], hours)
+    optimizer = replace(
+        settings.optimizer, iterations=options.iterations, seed=bench.settings.seed
+    )
+    settings = replace(settings, optimizer=optimizer)
+
+    def make() -> dict[str, Tensor]:
+        show = bench.progress("emulator")
+        return train_emulator(x, times, statistics, spec, settings, show).emulator.tensors()
+
+    tensors = bench.workshop.tensors("emulator", make)
+    shape = EmulatorShape.of(spec, statistics, hours, settings.hidden, settings.blocks)
+    emulator = Emulator.from_tensors(shape, tensors, statistics)
+    scores = forecast_errors(emulator, x, times, spec, periods[1])
+    bench.report(f"emulator, RMSE in validation: {scores}")
+    return emulator, scores
+
+
+def times_of(t: Trajectories) -> list[pd.Timestamp]:
+    """Return the times of a single stream."""
+    return t.times(np.arange(t.length), np.zeros(t.length, np.int64))
+
+
+def all_states(t: Trajectories) -> Tensor:
+    """Return the states of a single stream."""
+    return t.x(np.arange(t.length), np.zeros(t.length, np.int64))
+
+
+def span(t: Trajectories) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last time of a single stream."""
+    times = times_of(t)
+    return times[0], times[-1]

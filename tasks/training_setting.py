@@ -1,0 +1,160 @@
+"""What a training works with: bench, training world and validation world, for either reference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from configs import Config
+from configs.data import NatureReference
+from configs.schema import EmulatorForecast
+from models.emulator import Emulator
+from models.features import position_features, world_features
+from models.forecast import ForecastModel, Persistence
+from models.normalization import Statistics
+from models.state import StateSpec, embedded_spec
+from models.training.cycles import World
+from models.training.trajectories import Trajectories
+from tasks import training_data as data
+from tasks.training_publish import Publisher
+from tasks.training_steps import Bench, fit_climatology, fit_error
+from tasks.workshop import Workshop
+
+__all__ = ["Setting", "open_setting"]
+
+DAY = pd.Timedelta(days=1)
+#: Leaves room for 100 judged cycles, their first forecast and the dates that are drawn.
+VALIDATION_DAYS = 40
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything around the training of autoencoder and prior.
+
+    Attributes:
+        config: The configuration.
+        bench: What all steps share.
+        world: Training trajectories, forecast model, statistics.
+        validation: The same with trajectories that are not trained on.
+        data: What the training data were, for the cards.
+        extra: Other components to publish: name → (tensors, architecture, scores, configuration).
+        judged_fractions: Observed fractions of the validation cycles.
+    """
+
+    config: Config
+    bench: Bench
+    world: World
+    validation: World
+    data: dict[str, Any]
+    extra: dict[str, tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], dict[str, Any]]] = (
+        field(default_factory=dict)
+    )
+    judged_fractions: tuple[float, ...] = (0.01, 0.05, 0.10)
+
+    def publish(self, publisher: Publisher) -> None:
+        """Publish the statistics and the components that belong to the reference."""
+        publisher.statistics(self.bench, self.world.statistics)
+        for name, (tensors, architecture, scores, configuration) in self.extra.items():
+            parents = ("statistics",) if name == "emulator" else ()
+            publisher.publish(name, tensors, architecture, scores, parents, **configuration)
+
+
+def open_setting(config: Config, directory: str, report: Callable[[str], None]) -> Setting:
+    """Make or load trajectories, forecast model and statistics.
+
+    Raises:
+        ValueError: The configuration cannot be trained for, or the data are wrong.
+    """
+    workshop = Workshop(directory)
+    if isinstance(config.reference, NatureReference):
+        return nature_setting(config, workshop, report)
+    return data_setting(config, workshop, report)
+
+
+def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], None]) -> Setting:
+    """Return the setting of the embedded world."""
+    from models.world.boundary import land_fraction
+    from models.world.forecast import EmbeddedForecast
+    from models.world.nature import forecast_model
+
+    trajectories = data.nature_trajectories(config, workshop, report)
+    validation = data.validation_trajectories(config, workshop, report, VALIDATION_DAYS)
+    starts = workshop.tensors("world", lambda: data.segments(config.train.nature.seed))
+    spec, model = embedded_spec(), forecast_model()
+    latitude, longitude = np.asarray(spec.grid.latitude), np.asarray(spec.grid.longitude)
+    land = torch.from_numpy(land_fraction(latitude, longitude))
+    altitude = model.transform.synthesis(model.orography.float())[0, 0]
+    features = world_features(spec.grid, land, altitude)
+    bench = Bench(workshop, config.train, spec, features, report)
+    forecast = EmbeddedForecast(model)
+    statistics = fit_climatology(bench, trajectories, 7)
+    first = World(trajectories, forecast, statistics, bench.area)
+    statistics = fit_error(bench, first, 4, 30)
+    nature = config.train.nature.model_dump(mode="json")
+    return Setting(
+        config,
+        bench,
+        replace(first, statistics=statistics),
+        World(validation, forecast, statistics, bench.area),
+        {"reference": "nature run", "first_year": data.FIRST_YEAR, **nature},
+        {"world": (starts, {"truncation": 31}, {}, {"segments": data.SEGMENTS})},
+    )
+
+
+def data_setting(config: Config, workshop: Workshop, report: Callable[[str], None]) -> Setting:
+    """Return the setting of a reference that is data."""
+    period, judged = config.train.period, config.train.validation
+    if period is None or judged is None:
+        raise ValueError(
+            "train.period and train.validation: needed to train on data, "
+            "each with a start and an end"
+        )
+    if period.start <= judged.end and judged.start <= period.end:
+        raise ValueError("train.validation: overlaps train.period; they must be disjoint")
+    spec, trajectories = data.period_trajectories(config, period, str(workshop.directory))
+    _, validation = data.period_trajectories(config, judged, str(workshop.directory))
+    features = position_features(spec.grid)
+    bench = Bench(workshop, config.train, spec, features, report)
+    statistics = fit_climatology(bench, trajectories, 5)
+    forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
+    first = World(trajectories, forecast, statistics, bench.area)
+    steps = max(1, round(DAY / trajectories.step))
+    statistics = fit_error(bench, first, steps, 60)
+    if isinstance(forecast, Emulator):
+        forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics)
+    network = config.observations.network
+    fraction = getattr(network, "fraction", 0.05)
+    return Setting(
+        config,
+        bench,
+        World(trajectories, forecast, statistics, bench.area),
+        World(validation, forecast, statistics, bench.area),
+        {
+            "reference": config.reference.kind,
+            "period": period.model_dump(mode="json"),
+            "validation": judged.model_dump(mode="json"),
+        },
+        extra,
+        tuple(sorted({fraction, *config.train.denoiser.fractions})),
+    )
+
+
+def learned_forecast(
+    bench: Bench,
+    config: Config,
+    spec: StateSpec,
+    statistics: Statistics,
+    trajectories: tuple[Trajectories, Trajectories],
+) -> tuple[ForecastModel, dict[str, Any]]:
+    """Return the forecast model of a configuration, trained if it is learned."""
+    if not isinstance(config.forecast_model, EmulatorForecast):
+        return Persistence(), {}
+    from tasks.training_emulator import fit_emulator
+
+    emulator, scores = fit_emulator(bench, spec, statistics, trajectories)
+    extra = {"emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})}
+    return emulator, extra

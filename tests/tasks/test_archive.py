@@ -1,0 +1,278 @@
+import json
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+import zarr
+from torch import Tensor
+
+from models.state import StateSpec, embedded_spec
+from tasks import archive, store
+from tasks.archive_zarr import encode_chunk
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Make = Callable[..., xr.Dataset]
+
+START = pd.Timestamp("2001-01-01")
+STEP = pd.Timedelta(hours=6)
+CYCLES = 12
+
+PUBLISH = """
+import json, sys
+import pandas as pd
+from models.state import StateSpec
+from tasks import archive, store
+root, spec, first = sys.argv[1:]
+start, step = pd.Timestamp("2001-01-01"), pd.Timedelta(hours=6)
+spec = StateSpec.from_json(json.loads(spec))
+print("ready", flush=True)
+sys.stdin.readline()
+for k in range(int(first), 12):
+    x = archive.read_fields(store.join(root, "fields", str(k)))
+    for name in ("analysis", "background"):
+        archive.publish(root, name, spec, start, step, start + k * step, x)
+    print(k, flush=True)
+"""
+
+
+def states(spec: StateSpec, k: int, members: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(k)
+    return 250 + 10 * torch.randn(members, *spec.shape, generator=generator)
+
+
+def publish(
+    root: str, spec: StateSpec, order: list[int], members: int = 1, name: str = "analysis"
+) -> None:
+    for k in order:
+        x = states(spec, k, members)
+        archive.publish(root, name, spec, START, STEP, START + k * STEP, x)
+
+
+def tree(root: str, name: str = "analysis") -> dict[str, str]:
+    return store.digests(store.join(root, f"{name}.zarr"))
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_fields_come_back_bit_for_bit(root: str, small_spec: StateSpec, members: int) -> None:
+    x = states(small_spec, 0, members)
+    address = store.join(root, "background")
+    archive.write_fields(address, small_spec, x, START)
+    assert torch.equal(archive.read_fields(address), x)
+
+
+def test_the_same_fields_have_the_same_bytes(tmp_path: Path, small_spec: StateSpec) -> None:
+    x = states(small_spec, 0, 2)
+    strided = x.transpose(2, 3).contiguous().transpose(2, 3)
+    for name, value in (("a", x), ("b", strided)):
+        archive.write_fields(str(tmp_path / name), small_spec, value, START)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\0" * 100])
+def test_a_broken_file_of_fields_is_named(tmp_path: Path, content: bytes) -> None:
+    store.write_bytes(tmp_path / "x", content)
+    with pytest.raises(ValueError, match="x is no file of states"):
+        archive.read_fields(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_archive_holds_what_was_published(
+    root: str, small_spec: StateSpec, members: int
+) -> None:
+    publish(root, small_spec, [0, 1, 2], members)
+    ds = archive.open_archive(root, "analysis")
+    dims = ("time", "latitude", "longitude") if members == 1 else ("time", "member")
+    assert ds["sp"].dims[: len(dims)] == dims
+    for k in range(3):
+        one = ds.isel(time=k)
+        each = [one] if members == 1 else [one.sel(member=m) for m in range(members)]
+        x = torch.cat([small_spec.to_tensor(ds) for ds in each])
+        assert torch.equal(x, states(small_spec, k, members))
+
+
+def test_the_archive_is_read_by_plain_xarray(root: str, small_spec: StateSpec) -> None:
+    publish(root, small_spec, [0, 1, 2])
+    address = store.join(root, "analysis.zarr")
+    for consolidated in (False, None):
+        ds = xr.open_zarr(address, consolidated=consolidated)
+        expected = small_spec.to_dataset(
+            torch.cat([states(small_spec, k) for k in range(3)]),
+            [START + k * STEP for k in range(3)],
+        )
+        xr.testing.assert_identical(ds.drop_attrs(deep=False).load(), expected.drop_attrs(deep=False))
+        assert ds["time"].dtype == "datetime64[ns]"
+        assert ds["t"].attrs["standard_name"] == "air_temperature"
+        assert ds["t"].attrs["units"] == "K"
+        assert ds.attrs["Conventions"] == "CF-1.11"
+        assert ds["t"].encoding["chunks"][0] == 1
+
+
+def test_the_documents_are_what_zarr_writes(tmp_path: Path, small_spec: StateSpec) -> None:
+    publish(str(tmp_path), small_spec, [0])
+    here, other = tmp_path / "analysis.zarr", tmp_path / "other.zarr"
+    group = zarr.open_group(here, mode="r", use_consolidated=False)
+    copy = zarr.create_group(other)
+    for name, array in group.arrays():
+        new = copy.create_array(
+            name,
+            shape=array.shape,
+            chunks=array.chunks,
+            dtype=array.dtype,
+            compressors=array.compressors,
+            fill_value=array.fill_value,
+            dimension_names=array.metadata.dimension_names,
+            attributes=dict(array.attrs),
+            chunk_key_encoding={"name": "default", "separator": "."},
+            config={"write_empty_chunks": True},
+        )
+        new[...] = array[...]
+        written, expected = (
+            json.loads((folder / name / "zarr.json").read_text()) for folder in (here, other)
+        )
+        assert written == expected
+        for chunk in (other / name).glob("c*"):
+            if name != "time":
+                assert (here / name / chunk.name).read_bytes() == chunk.read_bytes()
+
+
+def test_a_chunk_is_little_endian_whatever_the_machine() -> None:
+    values = np.arange(5, dtype="<i4")
+    assert encode_chunk(values.astype(">i4")) == encode_chunk(values)
+
+
+def test_order_and_repetition_leave_the_same_bytes(root: str, small_spec: StateSpec) -> None:
+    straight, shuffled = store.join(root, "a"), store.join(root, "b")
+    publish(straight, small_spec, list(range(5)))
+    publish(shuffled, small_spec, [3, 0, 3, 4, 1, 0, 2, 4])
+    assert tree(straight) == tree(shuffled)
+    assert len(tree(straight)) > 30
+
+
+def test_a_gap_reads_as_missing(tmp_path: Path, small_spec: StateSpec) -> None:
+    publish(str(tmp_path), small_spec, [0, 2])
+    ds = archive.open_archive(str(tmp_path), "analysis")
+    assert ds.sizes["time"] == 3
+    assert ds["t"].isnull().all(("level", "latitude", "longitude")).values.tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert ds["time"].values[1] == (START + STEP).to_datetime64()
+
+
+def test_times_beyond_one_chunk_of_the_coordinate(tmp_path: Path, small_spec: StateSpec) -> None:
+    publish(str(tmp_path), small_spec, [1025, 0])
+    times = archive.open_archive(str(tmp_path), "analysis")["time"]
+    assert times.sizes["time"] == 1026
+    assert times.values[-1] == (START + 1025 * STEP).to_datetime64()
+    publish(str(tmp_path), small_spec, [1023])
+    assert times.values[1023] == (START + 1023 * STEP).to_datetime64()
+
+
+def begin(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def arguments(root: str, spec: StateSpec, first: int) -> tuple[str, str, str]:
+    return root, json.dumps(spec.to_json()), str(first)
+
+
+def prepare(root: str, spec: StateSpec) -> None:
+    for k in range(CYCLES):
+        address = store.join(root, "fields", str(k))
+        archive.write_fields(address, spec, states(spec, k), START + k * STEP)
+
+
+def test_killed_publishers_leave_the_bytes_of_an_uninterrupted_run(
+    tmp_path: Path, run_python: Start
+) -> None:
+    spec, root, straight = embedded_spec(), str(tmp_path / "killed"), str(tmp_path / "straight")
+    for name in ("analysis", "background"):
+        publish(straight, spec, list(range(CYCLES)), name=name)
+    prepare(root, spec)
+    generator, killed = random.Random(1), 0
+    processes = [run_python(PUBLISH, *arguments(root, spec, 0)) for _ in range(5)]
+    for process in processes[:-1]:
+        begin(process)
+        time.sleep(generator.uniform(0.0, 0.4))
+        process.kill()
+        killed += process.wait() == -9
+        for name in ("analysis", "background"):
+            if store.exists(store.join(root, f"{name}.zarr", "zarr.json")):
+                ds = xr.open_zarr(store.join(root, f"{name}.zarr"))
+                assert np.isfinite(ds["t"].values).all()
+    begin(processes[-1])
+    processes[-1].communicate(timeout=120)
+    assert killed >= 2
+    for name in ("analysis", "background"):
+        assert tree(root, name) == tree(straight, name)
+        assert not list(Path(root, f"{name}.zarr").rglob(".*"))
+    assert not list(Path(root, ".staging").iterdir())
+
+
+def test_publishers_at_the_same_time_lose_no_cycle(
+    root: str, small_spec: StateSpec, run_python: Start
+) -> None:
+    prepare(root, small_spec)
+    processes = [run_python(PUBLISH, *arguments(root, small_spec, first)) for first in (0, 6, 9)]
+    for process in processes:
+        begin(process)
+    for process in processes:
+        process.communicate(timeout=120)
+    straight = store.join(root, "straight")
+    publish(straight, small_spec, list(range(CYCLES)))
+    assert tree(root) == tree(straight)
+
+
+@pytest.mark.parametrize("hours", [3, -6])
+def test_a_time_between_the_cycles_is_refused(
+    tmp_path: Path, small_spec: StateSpec, hours: int
+) -> None:
+    time, x = START + pd.Timedelta(hours=hours), states(small_spec, 0)
+    with pytest.raises(ValueError, match=r"allowed is 2001-01-01T00:00:00 \+ n × P0DT6H0M0S"):
+        archive.publish(str(tmp_path), "analysis", small_spec, START, STEP, time, x)
+
+
+def test_another_layout_is_refused_and_loses_nothing(root: str, small_spec: StateSpec) -> None:
+    publish(root, small_spec, [0, 1])
+    before = tree(root)
+    later = START + pd.Timedelta(days=1)
+    changes: list[tuple[str, tuple[pd.Timestamp, pd.Timedelta, Tensor]]] = [
+        ("attributes.start is", (later, STEP, states(small_spec, 0))),
+        ("attributes.step is", (START, 2 * STEP, states(small_spec, 0))),
+        ("metadata.member is 'absent' there", (START, STEP, states(small_spec, 0, 2))),
+    ]
+    for message, (start, step, x) in changes:
+        with pytest.raises(ValueError, match=r"another archive: .*") as info:
+            archive.publish(root, "analysis", small_spec, start, step, later, x)
+        assert message in str(info.value)
+        assert "\n" not in str(info.value)
+    assert tree(root) == before
+
+
+def test_states_of_another_shape_are_refused(tmp_path: Path, small_spec: StateSpec) -> None:
+    x = states(small_spec, 0)[:, 1:]
+    with pytest.raises(ValueError, match=r"states have the shape \(1, 8, 8, 16\); allowed"):
+        archive.publish(str(tmp_path), "analysis", small_spec, START, STEP, START, x)
+    with pytest.raises(ValueError, match="states have the shape"):
+        archive.write_fields(str(tmp_path / "x"), small_spec, x[0], START)
+
+
+def test_an_archive_that_is_none_is_named(tmp_path: Path, small_spec: StateSpec) -> None:
+    with pytest.raises(ValueError, match="nothing is published there"):
+        archive.open_archive(str(tmp_path), "analysis")
+    for content, message in ((b"{", "not JSON"), (b"{}", "no series of times")):
+        store.write_bytes(tmp_path / "analysis.zarr" / "zarr.json", content)
+        with pytest.raises(ValueError, match=message):
+            publish(str(tmp_path), small_spec, [0])
