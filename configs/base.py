@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
 
 class Model(BaseModel):
@@ -41,5 +41,13 @@ def positive_hours(value: timedelta) -> timedelta:
     return value
 
 
+def require_multiple(name: str, value: timedelta, unit_name: str, unit: timedelta) -> None:
+    """Refuse a duration that is not a multiple of another."""
+    if value % unit:
+        found, allowed = (DURATIONS.dump_python(d, mode="json") for d in (value, unit))
+        raise ValueError(f"{name}: {found}; must be a multiple of {unit_name} ({allowed})")
+
+
+DURATIONS = TypeAdapter(timedelta, config=ConfigDict(ser_json_timedelta="iso8601"))
 Time = Annotated[datetime, BeforeValidator(parse_time), AfterValidator(whole_hour)]
 Duration = Annotated[timedelta, AfterValidator(positive_hours)]

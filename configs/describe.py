@@ -36,8 +36,9 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "model_type" | "model_attributes_type":
             return f"{key}: {found!r}; must be a mapping of keys to values"
     message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{key}: {message}" if isinstance(found, dict) else f"{key}: {found!r}; {message}"
+    if isinstance(found, dict):
+        return message if ":" in message else f"{key}: {message}"
+    return f"{key}: {found!r}; {message[0].lower()}{message[1:]}"
 
 
 def _locate(

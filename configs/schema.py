@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Duration, Model, Time
+from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
 from configs.training import Train
 
@@ -139,8 +139,8 @@ class Verification(Model):
 
     @model_validator(mode="after")
     def _lead_is_a_multiple(self) -> Self:
-        if self.forecast_lead % self.forecast_step:
-            raise ValueError("forecast_lead must be a multiple of forecast_step")
+        names = ("verification.forecast_lead", "verification.forecast_step")
+        require_multiple(names[0], self.forecast_lead, names[1], self.forecast_step)
         return self
 
 
@@ -195,13 +195,10 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
-        for name, value in [
-            ("first_guess.lead", self.first_guess.lead),
-            ("verification.forecast_step", self.verification.forecast_step),
-            ("verification.forecast_every", self.verification.forecast_every),
-        ]:
-            if value % self.step:
-                raise ValueError(f"{name} must be a multiple of step ({self.step})")
+        options = self.verification
+        require_multiple("first_guess.lead", self.first_guess.lead, "step", self.step)
+        require_multiple("verification.forecast_step", options.forecast_step, "step", self.step)
+        require_multiple("verification.forecast_every", options.forecast_every, "step", self.step)
         return self
 
     def identity(self) -> dict[str, Any]:

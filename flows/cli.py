@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -149,7 +149,7 @@ def check(config: str, *, overrides: Overrides = None, as_json: Json = False) ->
     return 0 if all(finding["ok"] for finding in findings) else 2
 
 
-def _load(config: str, overrides: Sequence[str] | None, options: dict[str, object]) -> Config:
+def _load(config: str, overrides: Sequence[str] | None, options: Mapping[str, object]) -> Config:
     given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
     return load(config, [*(overrides or []), *given])
 

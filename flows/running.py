@@ -57,7 +57,8 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
     """Run the flow, with the reference a step ahead of it in a thread."""
     stop = threading.Event()
     ahead = threading.Thread(target=runtime.read_ahead, args=(stop,))
-    ahead.start()
+    if runtime.reference.times is None:
+        ahead.start()
     shown = progress.show(runtime.experiment.config.cycles)
     try:
         from flows.cycle import run
@@ -67,7 +68,8 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
     finally:
         shown.close()
         stop.set()
-        ahead.join()
+        if ahead.ident:
+            ahead.join()
 
 
 def _write_report(root: str) -> str:

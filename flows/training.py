@@ -10,6 +10,7 @@ from prefect.cache_policies import NONE
 from configs import Config
 from flows.train import report
 from models.methods.losda import LOSDA, PRESETS
+from models.training.losses import draw_anomalies
 from tasks import training_steps as steps
 from tasks.registry import Registry
 from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
@@ -58,7 +59,7 @@ def judge_all(setting: Setting, autoencoder: Any, denoiser: Any) -> dict[str, An
     """Score autoencoder and prior on states and cycles that were not trained on."""
     world, bench = setting.validation, setting.bench
     generator = torch.Generator().manual_seed(5)
-    sample = steps.draw_anomalies(world.trajectories, world.statistics, 64, generator)
+    sample = draw_anomalies(world.trajectories, world.statistics, 64, generator)
     reconstruction = reconstruction_scores(bench, autoencoder, world.statistics, sample)
     report(f"decoded truth, error / 24 h background-error variance: {reconstruction}")
     method = LOSDA(world.statistics, autoencoder, denoiser, bench.area, PRESETS["fast"])

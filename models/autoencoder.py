@@ -95,12 +95,15 @@ class Autoencoder(nn.Module):
         self.decode_linear = nn.Conv2d(latent, size, 1)
         self.encode_in = nn.Conv2d(size + extra, hidden, 1)
         self.decode_in = nn.Conv2d(latent + extra, hidden, 1)
-        blocks = lambda: nn.ModuleList(  # noqa: E731  (one list for each side)
-            ResidualBlock(hidden, shape.topology) for _ in range(shape.blocks)
-        )
-        self.encode_blocks, self.decode_blocks = blocks(), blocks()
+        self.encode_blocks, self.decode_blocks = self._blocks(), self._blocks()
         self.encode_out = Convolution(hidden, latent, shape.topology, 1).zeroed()
         self.decode_out = Convolution(hidden, size, shape.topology, 1).zeroed()
+
+    def _blocks(self) -> nn.ModuleList:
+        block = (
+            ResidualBlock(self.shape.hidden, self.shape.topology) for _ in range(self.shape.blocks)
+        )
+        return nn.ModuleList(block)
 
     def _patches(self, x: Tensor) -> Tensor:
         """Cut into patches; an incomplete patch at the edge is filled with the last row."""
@@ -116,7 +119,8 @@ class Autoencoder(nn.Module):
         h = self.encode_in(torch.cat([x, self.features.expand(len(x), -1, -1, -1)], 1))
         for block in self.encode_blocks:
             h = block(h)
-        return (self.encode_linear(x) + self.encode_out(h)) / self.latent_scale[:, None, None]
+        z: Tensor = self.encode_linear(x) + self.encode_out(h)
+        return z / self.latent_scale[:, None, None]
 
     def decode(
         self, z: Float[Tensor, "batch latent latent_lat latent_lon"]
@@ -127,7 +131,8 @@ class Autoencoder(nn.Module):
         for block in self.decode_blocks:
             h = block(h)
         x = functional.pixel_shuffle(self.decode_linear(z) + self.decode_out(h), self.shape.patch)
-        return x[..., : self.shape.grid[0], : self.shape.grid[1]] / self.weights[:, None, None]
+        a: Tensor = x[..., : self.shape.grid[0], : self.shape.grid[1]]
+        return a / self.weights[:, None, None]
 
     @torch.no_grad()
     def initialize_linear(self, a: Float[Tensor, "sample field lat lon"]) -> None:
@@ -151,4 +156,5 @@ def principal_components(
 ) -> Float[Tensor, "size count"]:
     """Return the leading eigenvectors of the second-moment matrix of `x`, largest first."""
     moment = (x.T.double() @ x.double()) / len(x)
-    return torch.linalg.eigh(moment)[1].flip(1)[:, :count].to(x.dtype)
+    vectors: Tensor = torch.linalg.eigh(moment)[1]
+    return vectors.flip(1)[:, :count].to(x.dtype)

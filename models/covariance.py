@@ -84,7 +84,8 @@ class LatentCovariance(nn.Module):
         """Transform to shape (block, batch, size), unitary up to the rfft's half spectrum."""
         if not self.wraps:
             return v.flatten(1)[None]
-        return torch.fft.rfft(v, norm="ortho").movedim(-1, 0).flatten(2)
+        h: Tensor = torch.fft.rfft(v, norm="ortho")
+        return h.movedim(-1, 0).flatten(2)
 
     def state(self, h: Tensor) -> Float[Tensor, "batch channel lat lon"]:
         """Undo `modes`."""
@@ -92,7 +93,8 @@ class LatentCovariance(nn.Module):
         if not self.wraps:
             return h[0].reshape(-1, channels, lat, lon)
         h = h.reshape(self.blocks, -1, channels, lat).movedim(0, -1)
-        return torch.fft.irfft(h, n=lon, norm="ortho")
+        v: Tensor = torch.fft.irfft(h, n=lon, norm="ortho")
+        return v
 
     @property
     def eigen(self) -> tuple[Tensor, Tensor]:
@@ -107,7 +109,7 @@ class LatentCovariance(nn.Module):
         self._eigen, self._roots = None, {}
 
     def _load_from_state_dict(self, *arguments: object, **keywords: object) -> None:
-        super()._load_from_state_dict(*arguments, **keywords)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*arguments, **keywords)
         self._forget()
 
     def root(
@@ -145,7 +147,8 @@ class LatentCovariance(nn.Module):
             steps = [torch.arange(n, dtype=torch.float32) for n in (lat, lon)]
             widths = (self.localization.meridional, self.localization.zonal)
             tapers = [gaspari_cohn(s[:, None] - s, w) for s, w in zip(steps, widths, strict=True)]
-            return moment[0] * torch.kron(*tapers).repeat(channels, channels)
+            taper: Tensor = torch.kron(*tapers)
+            return moment[0] * taper.repeat(channels, channels)
         reach = self.localization.meridional_lags
         k = torch.fft.irfft(moment.movedim(0, -1) + 0j, n=lon)
         k = k[..., : self.localization.zonal_lags + 1].movedim(-1, 0)
@@ -156,7 +159,9 @@ class LatentCovariance(nn.Module):
         zonal = gaspari_cohn(torch.arange(len(k)).float(), self.localization.zonal)
         lags = torch.arange(-reach, reach + 1).float()
         meridional = gaspari_cohn(lags, self.localization.meridional)
-        return banded * zonal[:, None, None, None, None] * meridional[None, None, :, None, None]
+        taper = zonal[:, None, None, None, None] * meridional[None, None, :, None, None]
+        kernel: Tensor = banded * taper
+        return kernel
 
     def _unpack(self, kernel: Tensor) -> Tensor:
         """Return the blocks of the kernel, Hermitian to round-off."""
@@ -171,7 +176,8 @@ class LatentCovariance(nn.Module):
         full = functional.pad(k, (0, 0, 0, 0, 0, lon - lags))
         full[lon - lags + 1 :] = k[1:].flip(0).mT
         moment = torch.fft.fft(full, dim=0)[: self.blocks]
-        return 0.5 * (moment + moment.mH)
+        blocks: Tensor = 0.5 * (moment + moment.mH)
+        return blocks
 
 
 def gaspari_cohn(distance: Tensor, half_width: float) -> Tensor:

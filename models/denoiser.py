@@ -68,7 +68,6 @@ class UNet(nn.Module):
         super().__init__()
         topology = Topology(shape.wraps, shape.poles)
         fine, deep = shape.hidden, shape.deep
-        block = lambda channels: ResidualBlock(channels, topology, embedding)  # noqa: E731
         self.embed = nn.Sequential(
             nn.Linear(2 * (2 * len(FREQUENCIES) + 1), embedding),
             nn.SiLU(),
@@ -78,8 +77,10 @@ class UNet(nn.Module):
         self.enter = nn.Conv2d(inputs, fine, 1)
         self.down_1, self.down_2 = nn.Conv2d(4 * fine, deep, 1), nn.Conv2d(4 * deep, deep, 1)
         self.up_1, self.up_2 = nn.Conv2d(deep, 4 * fine, 1), nn.Conv2d(deep, 4 * deep, 1)
-        self.block_in, self.block_out = block(fine), block(fine)
-        self.block_1, self.block_2, self.block_3 = block(deep), block(deep), block(deep)
+        self.block_in, self.block_out, self.block_1, self.block_2, self.block_3 = (
+            ResidualBlock(channels, topology, embedding)
+            for channels in (fine, fine, deep, deep, deep)
+        )
         self.norm = nn.GroupNorm(8, fine)
         self.leave = Convolution(fine, shape.channels, topology).zeroed()
 
@@ -91,7 +92,8 @@ class UNet(nn.Module):
         k = self.block_2(self.down_2(downsample(g)), e)
         g = self.block_3(g + upsample(self.up_2(k), (g.shape[-2], g.shape[-1])), e)
         h = self.block_out(h + upsample(self.up_1(g), (h.shape[-2], h.shape[-1])), e)
-        return self.leave(functional.silu(self.norm(h)))
+        f: Tensor = self.leave(functional.silu(self.norm(h)))
+        return f
 
 
 def wave_embedding(value: Float[Tensor, "batch"]) -> Float[Tensor, "batch embedding"]:
@@ -146,7 +148,8 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         features = self.features.expand(len(r_t), -1, -1, -1)
         inputs = torch.cat([r_t * norm, z_b, features], 1)
         f = self.network(inputs, sigma.log(), level - self.reference_level)
-        return self.covariance.wiener(r_t, sigma) + sigma[:, None, None, None] * norm * f
+        mean: Tensor = self.covariance.wiener(r_t, sigma) + sigma[:, None, None, None] * norm * f
+        return mean
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
         """Return the posterior mean at the time t of the noise schedule, as azula asks.

@@ -134,7 +134,7 @@ class Emulator(nn.Module):
         emulator = cls(shape, statistics, tensors["features"])
         own = {f"statistics.{name}": value for name, value in statistics.state_dict().items()}
         emulator.load_state_dict(dict(tensors) | own)
-        return emulator.eval()
+        return emulator.requires_grad_(False).eval()
 
     @property
     def native_step(self) -> pd.Timedelta:
@@ -147,7 +147,6 @@ class Emulator(nn.Module):
         own = {name: value for name, value in state.items() if not name.startswith("statistics.")}
         return {name: value.contiguous() for name, value in own.items()}
 
-    @torch.no_grad()
     def step(
         self, x: Float[Tensor, "batch field lat lon"], valid_time: ValidTime, lead: pd.Timedelta
     ) -> Float[Tensor, "batch field lat lon"]:

@@ -61,12 +61,13 @@ class Convolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch in lat lon"]) -> Float[Tensor, "batch out lat lon"]:
         """Convolve; the shape of the grid is kept."""
-        return self.convolution(pad_edges(x, self.width, self.topology))
+        y: Tensor = self.convolution(pad_edges(x, self.width, self.topology))
+        return y
 
     def zeroed(self) -> "Convolution":
         """Return the same module with weights and bias set to zero."""
         nn.init.zeros_(self.convolution.weight)
-        nn.init.zeros_(self.convolution.bias)
+        nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
         return self
 
 
@@ -81,7 +82,7 @@ class ResidualBlock(nn.Module):
         self.norm_out = nn.GroupNorm(8, channels)
         self.conv_out = Convolution(channels, channels, topology)
         nn.init.normal_(self.conv_out.convolution.weight, std=1e-3)
-        nn.init.zeros_(self.conv_out.convolution.bias)
+        nn.init.zeros_(self.conv_out.convolution.bias)  # type: ignore[arg-type]
         self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
 
     def forward(
@@ -94,7 +95,8 @@ class ResidualBlock(nn.Module):
         if self.modulation is not None and e is not None:
             scale, shift = self.modulation(e)[:, :, None, None].chunk(2, 1)
             h = h * (1 + scale) + shift
-        return x + self.conv_out(functional.silu(h))
+        y: Tensor = x + self.conv_out(functional.silu(h))
+        return y
 
 
 def downsample(

@@ -1,15 +1,13 @@
 """What a state is: named variables on levels, and the way between xarray and tensors.
 
 A state tensor has the shape (field, latitude, longitude), float32, SI units; a field is one
-variable on one level, in the order of the variables and of their levels. Levels are sigma [1] or
-pressure [hPa], as ERA5 and WeatherBench name them; a variable without levels is at the surface or
-vertically integrated. Datasets follow the CF conventions 1.11 (https://cfconventions.org).
+variable on one level, in the order of the variables and of their levels.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,81 +17,31 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.grid import LatLonGrid, coordinate_name
+from models.conventions import (
+    CONVENTIONS,
+    VERTICAL,
+    horizontal_coordinates,
+    level_coordinates,
+    member_coordinate,
+    read_variable,
+    time_coordinate,
+)
+from models.grid import LatLonGrid
+from models.variables import Field, Variable, same_level, same_units
 
-__all__ = ["Field", "StateSpec", "Times", "Variable", "embedded_spec", "same_units"]
+__all__ = [
+    "Field",
+    "StateSpec",
+    "Times",
+    "Variable",
+    "embedded_spec",
+    "same_level",
+    "same_units",
+]
 
 Times = Sequence[pd.Timestamp] | pd.DatetimeIndex
 
 SIGMA_HALF_LEVELS = (0.0, 0.05, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0)
-VERTICAL = {
-    "sigma": {
-        "standard_name": "atmosphere_sigma_coordinate",
-        "long_name": "sigma at layer midpoints",
-        "units": "1",
-        "positive": "down",
-        "axis": "Z",
-    },
-    "pressure": {
-        "standard_name": "air_pressure",
-        "long_name": "pressure level",
-        "units": "hPa",
-        "positive": "down",
-        "axis": "Z",
-    },
-}
-HORIZONTAL = {
-    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-}
-TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-
-
-class Field(NamedTuple):
-    """One variable on one level; the level of a surface variable is None."""
-
-    variable: str
-    level: float | None
-
-    @property
-    def name(self) -> str:
-        """Name of the field, such as `t@0.51` or `sp`."""
-        return self.variable if self.level is None else f"{self.variable}@{self.level:g}"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A physical quantity of the state.
-
-    Attributes:
-        name: Name in the code and in files.
-        standard_name: CF standard name.
-        units: CF units.
-        levels: Sigma [1] or pressure [hPa] levels, or None for a surface variable.
-        long_name: Description for plots.
-        nonnegative: Whether values below zero are set to zero on writing.
-    """
-
-    name: str
-    standard_name: str
-    units: str
-    levels: tuple[float, ...] | None = None
-    long_name: str = ""
-    nonnegative: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse levels that are empty or come twice."""
-        if self.levels is not None and not self.levels:
-            raise ValueError(f"variable {self.name!r} has an empty list of levels")
-        if self.levels is not None and len(set(self.levels)) < len(self.levels):
-            raise ValueError(f"variable {self.name!r} has a level twice: {list(self.levels)}")
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """The CF attributes."""
-        long_name = self.long_name or self.standard_name.replace("_", " ")
-        names = {"standard_name": self.standard_name, "long_name": long_name}
-        return names | {"units": self.units}
 
 
 @dataclass(frozen=True)
@@ -183,7 +131,7 @@ class StateSpec:
                 value is not finite. The message is one line that names the place.
         """
         self._check_grid(ds)
-        blocks = [self._block(ds, variable) for variable in self.variables]
+        blocks = [read_variable(ds, variable) for variable in self.variables]
         lengths = {len(block) for block in blocks}
         if len(lengths) > 1:
             raise ValueError(f"variables have different numbers of times: {sorted(lengths)}")
@@ -209,13 +157,11 @@ class StateSpec:
         if tuple(x.shape) != expected:
             raise ValueError(f"states have the shape {tuple(x.shape)}, expected {expected}")
         values = x.detach().cpu().numpy().astype(np.float32, copy=False)
-        ds = xr.Dataset(
+        return xr.Dataset(
             {v.name: self._array(values, v, dims) for v in self.variables},
             coords=self._coordinates(times, x.shape[1] if member_dim else None),
-            attrs={"Conventions": "CF-1.11"},
+            attrs={"Conventions": CONVENTIONS},
         )
-        ds["time"].encoding.update(TIME_ENCODING | {"dtype": "int64"})
-        return ds
 
     def to_json(self) -> dict[str, Any]:
         """Return the specification as JSON types."""
@@ -243,52 +189,6 @@ class StateSpec:
             own, other = getattr(self.grid, axis), getattr(found, axis)
             if len(own) != len(other) or not np.allclose(own, other, atol=1e-3, rtol=0):
                 raise ValueError(f"{axis} is {span(other)}, expected {span(own)}")
-
-    def _block(self, ds: xr.Dataset, variable: Variable) -> NDArray[np.float32]:
-        """Return one variable as (time, level, lat, lon)."""
-        if variable.name not in ds.data_vars:
-            present = ", ".join(str(name) for name in ds.data_vars)
-            raise ValueError(f"variable {variable.name!r} is missing; present: {present}")
-        array = ds[variable.name]
-        units = str(array.attrs.get("units", ""))
-        if not same_units(units, variable.units):
-            found = repr(units) if units else "no units"
-            text = f"variable {variable.name!r} has {found}, allowed: {variable.units!r}"
-            raise ValueError(text)
-        if "time" not in array.dims:
-            array = array.expand_dims("time")
-        if variable.levels is None:
-            if array.sizes.get("level", 1) > 1:
-                raise ValueError(
-                    f"variable {variable.name!r} has levels, expected a surface field"
-                )
-            array = array if "level" in array.dims else array.expand_dims("level")
-        else:
-            array = self._select(array, variable)
-        axes = (coordinate_name(ds, "latitude"), coordinate_name(ds, "longitude"))
-        extra = [str(dim) for dim in array.dims if dim not in ("time", "level", *axes)]
-        if extra:
-            raise ValueError(f"variable {variable.name!r} has other dimensions: {extra}")
-        return np.asarray(array.transpose("time", "level", *axes), np.float32)
-
-    def _select(self, array: xr.DataArray, variable: Variable) -> xr.DataArray:
-        """Select the levels of a variable; a single level may stand without a dimension."""
-        wanted = variable.levels or ()
-        if "level" not in array.coords:
-            if len(wanted) == 1 and "level" not in array.dims:
-                return array.expand_dims("level")
-            raise ValueError(f"variable {variable.name!r} has no coordinate 'level'")
-        present = np.atleast_1d(np.asarray(array["level"], np.float64))
-        index = []
-        for level in wanted:
-            found = [i for i, own in enumerate(present) if same_level(own, level)]
-            if not found:
-                text = f"variable {variable.name!r} has no level {level:g}; present: "
-                raise ValueError(text + ", ".join(f"{value:g}" for value in present))
-            index.append(found[0])
-        if "level" not in array.dims:
-            array = array.expand_dims("level")
-        return array.isel(level=index)
 
     def _check_finite(self, x: NDArray[np.float32], ds: xr.Dataset) -> None:
         """Refuse values that are not finite; the message names the first of them."""
@@ -320,29 +220,12 @@ class StateSpec:
 
     def _coordinates(self, times: Times, members: int | None) -> dict[str, xr.Variable]:
         """Return the coordinates of a dataset with their CF attributes."""
-        stamps = np.asarray(list(times), "datetime64[ns]")
-        time = {"standard_name": "time", "long_name": "valid time", "axis": "T"}
-        coordinates = {"time": xr.Variable("time", stamps, time)}
-        if members is not None:
-            name = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
-            coordinates["member"] = xr.Variable("member", np.arange(members), name)
-        if self.levels:
-            coordinates |= self._level_coordinates()
-        for axis, attributes in HORIZONTAL.items():
-            values = np.asarray(getattr(self.grid, axis), np.float64)
-            coordinates[axis] = xr.Variable(axis, values, attributes)
-        return coordinates
-
-    def _level_coordinates(self) -> dict[str, xr.Variable]:
-        """Return the vertical coordinate; sigma is (p - ptop) / (ps - ptop) with ptop = 0 Pa."""
-        attributes = dict(VERTICAL[self.vertical])
         surface = [v.name for v in self.variables if v.standard_name == "surface_air_pressure"]
-        if self.vertical == "pressure" or not surface:
-            return {"level": xr.Variable("level", list(self.levels), attributes)}
-        attributes["formula_terms"] = f"sigma: level ps: {surface[0]} ptop: ptop"
-        top = {"long_name": "pressure at the top of the model", "units": "Pa"}
-        level = xr.Variable("level", list(self.levels), attributes)
-        return {"level": level, "ptop": xr.Variable((), 0.0, top)}
+        coordinates = {"time": time_coordinate(pd.DatetimeIndex(list(times)))}
+        if members is not None:
+            coordinates["member"] = member_coordinate(members)
+        coordinates |= level_coordinates(self.levels, self.vertical, next(iter(surface), None))
+        return coordinates | horizontal_coordinates(self.grid)
 
 
 def embedded_spec() -> StateSpec:
@@ -357,33 +240,6 @@ def embedded_spec() -> StateSpec:
         Variable("sp", "surface_air_pressure", "Pa", None, "surface pressure"),
     )
     return StateSpec(variables, LatLonGrid.gaussian(32, 64), "sigma")
-
-
-def same_units(found: str, allowed: str) -> bool:
-    """Tell whether two units are spelled alike up to notation, as `m s**-1` and `m/s`."""
-    powers = unit_powers(found)
-    return powers is not None and powers == unit_powers(allowed)
-
-
-def unit_powers(units: str) -> dict[str, int] | None:
-    """Return the power of each base unit, or None if the text is not understood."""
-    powers: dict[str, int] = {}
-    for sign, part in zip((1, -1), units.strip().split("/", 1), strict=False):
-        for token in part.replace("**", "^").replace("*", " ").replace(".", " ").split():
-            base = token.rstrip("0123456789-+^")
-            power = token[len(base) :].lstrip("^") or "1"
-            if token == "1":
-                continue
-            try:
-                powers[base] = powers.get(base, 0) + sign * int(power)
-            except ValueError:
-                return None
-    return {base: power for base, power in powers.items() if power} if units.strip() else None
-
-
-def same_level(a: float, b: float) -> bool:
-    """Tell whether two levels are equal up to single precision."""
-    return bool(abs(a - b) <= 1e-5 * max(abs(a), abs(b)))
 
 
 def span(axis: Sequence[float]) -> str:

@@ -4,7 +4,8 @@ An attempt writes a state as one safetensors file, the fastest to write and to v
 copies committed states into ROOT/NAME.zarr, dims (time, [member,] level, latitude, longitude), CF
 names and units. What a published time looks like depends on nothing but its content (see
 `archive_zarr`), so publishing may be interrupted at any instant, repeated, and done in any order
-or by several at once, and the bytes come out the same.
+or by several at once, and the bytes come out the same. Publishing does not wait for the disk, as
+the attempts are safe there: after a power cut, publish the last cycles again.
 """
 
 import json
@@ -19,7 +20,7 @@ from torch import Tensor
 from models.state import StateSpec
 from tasks import store
 from tasks.archive_zarr import METADATA, Series, length_of
-from tasks.ledger import difference
+from tasks.messages import difference
 from tasks.tables import read_table, read_tables, write_table
 
 __all__ = [
@@ -94,7 +95,8 @@ def publish(
     chunks, length = series.chunks(), _length(address, series)
     while True:
         length = max(length, series.index + 1)
-        store.write_many(address, chunks, series.documents(length), staging=staging)
+        documents = series.documents(length)
+        store.write_many(address, chunks, documents, durable=False, staging=staging)
         # Whoever published a later time meanwhile may have lost its length to this one.
         found = _length(address, series)
         if found <= length:

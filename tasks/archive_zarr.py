@@ -111,22 +111,23 @@ def _array(name: str, variable: xr.Variable, length: int) -> Document:
     shape: list[JsonValue] = [*variable.shape]
     if variable.dims[:1] == ("time",):
         shape[0] = length
-    is_float = variable.dtype.kind == "f"
     zstd: Document = {"name": "zstd", "configuration": {"level": LEVEL, "checksum": False}}
-    return {
+    attributes = {str(key): value for key, value in variable.attrs.items()}
+    document: Document = {
         "zarr_format": 3,
         "node_type": "array",
         "shape": shape,
         "data_type": "int64" if name == "time" else str(variable.dtype),
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": "NaN" if is_float else 0,
+        "fill_value": "NaN" if variable.dtype.kind == "f" else 0,
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, zstd],
-        "attributes": {str(key): value for key, value in variable.attrs.items()}
-        | (EPOCH if name == "time" else {}),
-        "dimension_names": [str(dim) for dim in variable.dims],
+        "attributes": attributes | (EPOCH if name == "time" else {}),
         "storage_transformers": [],
     }
+    if variable.dims:
+        document["dimension_names"] = [str(dim) for dim in variable.dims]
+    return document
 
 
 def _dump(document: Document) -> bytes:

@@ -6,13 +6,9 @@ Every component that is loaded is verified against its digest, and against the o
 import hashlib
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
-import torch
-from torch import nn
 
 from configs import Config
 from configs.data import NatureReference as NatureOptions
@@ -38,14 +34,6 @@ from tasks.source_digest import code_digest
 from tasks.store import is_remote, join
 
 __all__ = ["Components", "cache_address", "open_registry"]
-
-if TYPE_CHECKING:
-    from models.autoencoder import Autoencoder
-    from models.denoiser import LatentDenoiser
-    from models.methods.losda import LOSDASettings
-
-SOLVER = ("outer", "inner", "anchor_scale")
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def open_registry(address: str) -> RegistryChain:
@@ -157,12 +145,10 @@ class Components:
         options = self.config.method
         if not isinstance(options, Losda):
             return Free()
-        from models.methods.losda import LOSDA
+        from tasks.components_losda import losda
 
-        autoencoder = _autoencoder(self.load("autoencoder"))
-        denoiser = _denoiser(self.load("denoiser"))
-        area = spec.grid.cell_area_weights()
-        return LOSDA(statistics, autoencoder, denoiser, area, losda_settings(options))
+        autoencoder, denoiser = self.load("autoencoder"), self.load("denoiser")
+        return losda(options, statistics, spec, autoencoder, denoiser)
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""
@@ -171,9 +157,8 @@ class Components:
         world = self.load("world")
         segments = world.card.configuration.get("segments", {})
         if not isinstance(segments, dict) or segment not in segments:
-            raise ValueError(
-                f"reference.segment: {segment!r}; allowed: {', '.join(segments or ['none'])}"
-            )
+            allowed = ", ".join(segments) if isinstance(segments, dict) else "none"
+            raise ValueError(f"reference.segment: {segment!r}; allowed: {allowed}")
         start = pd.Timestamp(str(segments[segment]))
         self.digests["reference"] = hashlib.sha256(
             f"{world.digest} {segment}".encode()
@@ -185,41 +170,3 @@ class Components:
             start,
             join(cache_address(root), "nature", name),
         )
-
-
-def losda_settings(options: Losda) -> "LOSDASettings":
-    """Return the settings of a preset with the configuration's changes."""
-    from models.methods.losda import PRESETS
-
-    changes = options.model_dump(exclude={"kind", "preset", "members"}, exclude_none=True)
-    solver = {key: changes.pop(key) for key in SOLVER if key in changes}
-    settings = PRESETS[options.preset]
-    return replace(settings, solver=replace(settings.solver, **solver), **changes)
-
-
-def _autoencoder(component: LoadedComponent) -> "Autoencoder":
-    from models.autoencoder import Autoencoder, AutoencoderShape
-
-    card = dict(component.card.architecture)
-    shape = AutoencoderShape(**card | {"grid": tuple(card["grid"])})
-    static = torch.zeros(shape.features, *shape.grid)
-    return _filled(Autoencoder(shape, torch.ones(shape.fields), static), component)
-
-
-def _denoiser(component: LoadedComponent) -> "LatentDenoiser":
-    from models.denoiser import DenoiserShape, LatentDenoiser
-
-    card = dict(component.card.architecture)
-    shape = DenoiserShape(**card | {"grid": tuple(card["grid"])})
-    return _filled(LatentDenoiser(shape, torch.zeros(shape.features, *shape.grid)), component)
-
-
-def _filled(module: Module, component: LoadedComponent) -> Module:
-    """Load the tensors of a component into the module that its card describes."""
-    try:
-        module.load_state_dict(component.tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        name = f"{component.component} {component.digest[:12]}"
-        raise ValueError(f"{name} does not fit its card: {reason}") from None
-    return module.requires_grad_(False).eval()

@@ -41,7 +41,7 @@ def first_guess(runtime: Runtime, watch: Stopwatch) -> States:
     for member in range(experiment.members):
         lag = member * experiment.step
         with watch.part("reference"):
-            x = runtime.reference.state(experiment.first_guess_time - lag)
+            x = runtime.truth(experiment.first_guess_time - lag)
         with watch.part("model"):
             begin = experiment.first_guess_time - lag
             members.append(runtime.forecast_model.step(x[None], begin, lead + lag))

@@ -19,7 +19,7 @@ def ingest(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResul
     """Write the table of observations with `used` and the reason why not."""
     watch, seed = Stopwatch(), runtime.experiment.config.seed
     with watch.part("reference"):
-        truth = runtime.reference.state(time)
+        truth = runtime.truth(time)
     with watch.part("draw"):
         table = draw_network(
             runtime.network, runtime.spec, runtime.statistics.std, truth, time, seed

@@ -17,26 +17,20 @@ import platform
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    ValidationError,
-)
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from tasks import store
+from tasks.ledger_records import Attempt, Commit, StageResult, StaleCommitError
+from tasks.messages import difference, first_error
 
 __all__ = [
     "Attempt",
@@ -44,7 +38,6 @@ __all__ = [
     "Ledger",
     "StageResult",
     "StaleCommitError",
-    "difference",
     "fingerprint",
     "open_experiment",
     "run_stage",
@@ -53,65 +46,6 @@ __all__ = [
 CYCLE = "%Y%m%dT%H"
 LEDGER, ATTEMPTS, EXPERIMENT = "ledger", "attempts", "experiment.yaml"
 PACKAGES = ("losda", "torch", "numpy", "xarray", "zarr", "prefect")
-
-CycleTime = Annotated[
-    pd.Timestamp,
-    BeforeValidator(pd.Timestamp),
-    PlainSerializer(lambda time: time.isoformat(), return_type=str),
-]
-
-
-class StaleCommitError(ValueError):
-    """A stage is committed, but was made from something else."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try at a stage and the only folder it may write to."""
-
-    cycle_time: pd.Timestamp
-    stage: str
-    name: str
-    address: str
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage's work reports: seconds by part, and a small JSON summary."""
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    summary: Mapping[str, object] = field(default_factory=dict)
-
-
-class Commit(BaseModel):
-    """The record that a stage is done."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    cycle_time: CycleTime
-    """Nominal analysis time, UTC."""
-    stage: str
-    """Name of the stage."""
-    attempt: str
-    """Name of the attempt that counts."""
-    address: str
-    """The attempt's folder; in the file relative to the experiment."""
-    digests: dict[str, str]
-    """SHA-256 of every file of the attempt, by path below the address."""
-    inputs: dict[str, str]
-    """Fingerprint of each commit that the stage read from."""
-    fingerprint: str
-    """What the result was made of."""
-    seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall-clock time by part [s]."""
-    summary: dict[str, JsonValue] = Field(default_factory=dict)
-    """Counts, errors and the like."""
-    created: str
-    """When, ISO 8601, UTC."""
-    host: str
-    """Where it was computed."""
-    versions: dict[str, str]
-    """Versions of the packages that computed it."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +68,8 @@ class Ledger:
         try:
             commit = Commit.model_validate_json(document)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "JSON"
-            raise ValueError(f"{address} is no commit: {place}: {first['msg']}") from error
+            place, reason = first_error(error)
+            raise ValueError(f"{address} is no commit: {place}: {reason}") from error
         return commit.model_copy(update={"address": store.join(self.root, commit.address)})
 
     def new_attempt(self, cycle_time: pd.Timestamp, stage: str) -> Attempt:
@@ -269,7 +202,8 @@ def _commit_of(
         inputs=dict(inputs),
         fingerprint=fingerprint,
         seconds=dict(result.seconds),
-        summary=json.loads(json.dumps(result.summary)),
+        # What is not finite is null in JSON, and so from the start.
+        summary=from_json(to_json(result.summary, inf_nan_mode="null")),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         host=socket.gethostname(),
         versions=_versions(),
@@ -304,15 +238,3 @@ def open_experiment(root: str, resolved: Mapping[str, object]) -> None:
         found = difference(there, yaml.safe_load(text))
         if found:
             raise ValueError(f"{address}: {found}; another configuration needs another directory")
-
-
-def difference(there: object, here: object, path: str = "") -> str:
-    """Return the first difference of two documents in words; nothing if they are equal."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in [*here, *(key for key in there if key not in here)]:
-            below = f"{path}.{key}" if path else str(key)
-            found = difference(there.get(key, "absent"), here.get(key, "absent"), below)
-            if found:
-                return found
-        return ""
-    return "" if there == here else f"{path or 'it'} is {there!r} there and {here!r} here"

@@ -184,7 +184,9 @@ def cut(array: xr.DataArray, region: Region, where: str) -> xr.DataArray:
         found = f"{len(rows)} latitudes and {len(columns)} longitudes"
         raise ValueError(f"{where}: the region {box} holds {found}; at least 2 are needed")
     array = array.isel(latitude=contiguous(rows), longitude=contiguous(columns))
-    return array.assign_coords(longitude=turned[columns] + region.west)
+    longitude = array["longitude"].values.astype(float)
+    turns = np.round((turned[columns] + region.west - longitude) / 360)
+    return array.assign_coords(longitude=longitude + 360 * turns)
 
 
 def contiguous(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:

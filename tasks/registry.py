@@ -12,24 +12,23 @@ names the digests of the components that this one was trained with (its parents)
 refused.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import ValidationError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from tasks import store
+from tasks.messages import first_error
+from tasks.registry_card import Card
 
 __all__ = [
     "Card",
     "ComponentNotFoundError",
-    "ComponentSource",
     "Entry",
     "LoadedComponent",
     "Registry",
@@ -43,45 +42,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
-def _plain(value: object) -> object:
-    """Return the value as JSON types, so that a card equals itself after a round trip."""
-    return json.loads(json.dumps(value, allow_nan=False))
-
-
-Document = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
 class ComponentNotFoundError(ValueError):
     """The registry has no such component, alias or digest."""
-
-
-class Card(BaseModel):
-    """What a component is and where it comes from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    component: str
-    """Kind of component, such as autoencoder."""
-    architecture: Document
-    """What builds the module."""
-    configuration: Document = Field(default_factory=dict)
-    """Configuration of the training."""
-    training: Document = Field(default_factory=dict)
-    """Training data: which, how much, from when."""
-    scores: Document = Field(default_factory=dict)
-    """Scores on held-out data."""
-    licence: str = "Apache-2.0"
-    """Licence of the weights."""
-    parents: dict[str, Digest] = Field(default_factory=dict)
-    """Digest of each component that this one was trained with, by component."""
-    weights: str = ""
-    """SHA-256 of the weights; set by `Registry.publish`."""
-
-    def to_bytes(self) -> bytes:
-        """Return the canonical JSON."""
-        text = json.dumps(self.model_dump(), sort_keys=True, indent=1, allow_nan=False)
-        return text.encode() + b"\n"
 
 
 @dataclass(frozen=True)
@@ -103,19 +65,6 @@ class Entry:
     aliases: tuple[str, ...]
 
 
-class ComponentSource(Protocol):
-    """Where components can be had: one registry or several."""
-
-    def resolve(self, component: str, ref: str) -> str:
-        """Return the digest that an alias, a digest or its beginning stands for."""
-
-    def load(self, component: str, ref: str) -> LoadedComponent:
-        """Return a component, verified."""
-
-    def list(self) -> tuple[Entry, ...]:
-        """Return everything there is."""
-
-
 @dataclass(frozen=True)
 class Registry:
     """A registry at one address, local or on S3."""
@@ -184,89 +133,8 @@ class Registry:
             ValueError: A byte of the weights or the card is not what was published.
         """
         digest = self.resolve(component, ref)
-        weights, document = self._verified(component, digest)
-        card = Card.model_validate_json(document)
+        card, weights = self._verified(component, digest)
         return LoadedComponent(component, digest, card, load_tensors(weights))
-
-    def list(self) -> tuple[Entry, ...]:
-        """Return everything there is."""
-
-
-@dataclass(frozen=True)
-class Registry:
-    """A registry at one address, local or on S3."""
-
-    root: str
-    read_only: bool = False
-
-    def publish(self, component: str, tensors: Mapping[str, Tensor], card: Card) -> str:
-        """Store a component and return its digest; storing it again changes nothing.
-
-        Raises:
-            ValueError: The card is another component's, or what is stored there was altered.
-        """
-        self._require_writable(component)
-        if card.component != component:
-            raise ValueError(f"component {component!r}: its card is of {card.component!r}")
-        copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        weights = save_tensors(copies)
-        document = card.model_copy(update={"weights": store.digest(weights)}).to_bytes()
-        digest = store.digest(document)
-        for name, data in ((WEIGHTS, weights), (CARD, document)):
-            store.create_exclusive(self._file(component, digest, name), data)
-        self._verified(component, digest)
-        return digest
-
-    def alias(self, component: str, name: str, digest: str) -> None:
-        """Let a name stand for a digest that is in the registry; it may be moved.
-
-        Raises:
-            ValueError: The name could be mistaken for a digest, or the digest is not there.
-        """
-        self._require_writable(component)
-        if not NAME.fullmatch(name) or DIGEST.fullmatch(name):
-            allowed = "letters, digits, '.', '_' and '-', and not 8 or more hexadecimal digits"
-            raise ValueError(f"alias {name!r} of {component}: allowed are {allowed}")
-        if digest not in self._digests(component):
-            raise self._missing(component, digest)
-        address = store.join(self.root, component, ALIASES, name)
-        store.write_bytes(address, digest.encode() + b"\n")
-
-    def resolve(self, component: str, ref: str) -> str:
-        """Return the digest that an alias, a digest or its beginning stands for.
-
-        Raises:
-            ComponentNotFoundError: There is none.
-            ValueError: More than one digest begins so.
-        """
-        if DIGEST.fullmatch(ref):
-            found = [digest for digest in self._digests(component) if digest.startswith(ref)]
-            if len(found) > 1:
-                raise ValueError(f"{component} {ref!r} in {self.root} is ambiguous: {found}")
-            if found:
-                return found[0]
-        elif NAME.fullmatch(ref) and NAME.fullmatch(component):
-            try:
-                return self._alias(component, ref)
-            except FileNotFoundError:
-                pass
-        raise self._missing(component, ref)
-
-    def load(self, component: str, ref: str) -> LoadedComponent:
-        """Return a component, verified.
-
-        Raises:
-            ComponentNotFoundError: There is none of that name.
-            ValueError: A byte of the weights or the card is not what was published.
-        """
-        digest = self.resolve(component, ref)
-        weights, document = self._verified(component, digest)
-        try:
-            card, tensors = Card.model_validate_json(document), load_tensors(weights)
-        except (ValueError, SafetensorError) as error:
-            reason = str(error).replace("\n", " ")
-            raise ValueError(f"{component} {digest} in {self.root}: {reason}") from error
-        return LoadedComponent(component, digest, card, tensors)
 
     def list(self) -> tuple[Entry, ...]:
         """Return every digest of every component with its aliases."""
@@ -302,11 +170,16 @@ class Registry:
         names = store.names(store.join(self.root, component, ALIASES))
         return {name: self._alias(component, name) for name in names}
 
-    def _verified(self, component: str, digest: str) -> tuple[bytes, bytes]:
-        """Return the bytes of weights and card if they are what the digest says."""
+    def _verified(self, component: str, digest: str) -> tuple[Card, bytes]:
+        """Return the card and the bytes of the weights if they are what the digest says."""
         document = self._read(component, digest, CARD, digest)
-        expected = Card.model_validate_json(document).weights
-        return self._read(component, digest, WEIGHTS, expected), document
+        try:
+            card = Card.model_validate_json(document)
+        except ValidationError as error:
+            place, reason = first_error(error)
+            address = self._file(component, digest, CARD)
+            raise ValueError(f"{address} is no card: {place}: {reason}") from error
+        return card, self._read(component, digest, WEIGHTS, card.weights)
 
     def _read(self, component: str, digest: str, name: str, expected: str) -> bytes:
         address = self._file(component, digest, name)

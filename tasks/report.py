@@ -10,7 +10,8 @@ import matplotlib
 import pandas as pd
 
 from tasks import report_runs, report_scores, report_states, store
-from tasks.report_data import Material, Truth, read_material
+from tasks.report_data import read_material
+from tasks.report_material import Material, Truth
 from tasks.report_numbers import ALL, BACKGROUND_UNITS, NORMALIZED, SummaryRow, summary
 from tasks.report_page import Page, Section, Tile, render, time_name
 from tasks.report_style import STYLE, digits
@@ -97,6 +98,8 @@ def verdict(rows: Sequence[SummaryRow]) -> str:
     better = sum(row.difference < 0 for row in known)
     certain = sum(row.interval[1] < 0 for row in known)
     text = f"The analysis is better than the background for {better} of {len(known)} variables"
+    if all(row.interval[0] != row.interval[0] for row in known):
+        return f"{text}; there are too few cycles to tell it from chance."
     return f"{text}, for {certain} of them by more than chance (95 %)."
 
 

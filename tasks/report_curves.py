@@ -28,7 +28,7 @@ def error_through_time(
     figure, axes = panels(len(names))
     for ax, name in zip(axes, names, strict=True):
         shade_spin_up(ax, table.index, spin_up_end)
-        draw_sources(ax, table[name], list(table.index))
+        draw_sources(ax, table, name)
         time_axis(ax)
         error_axis(ax)
         ax.set_title(titles[name])
@@ -41,15 +41,13 @@ def has(table: pd.DataFrame, source: str) -> bool:
     return source in table.columns.get_level_values(-1)
 
 
-def draw_sources(ax: Axes, table: pd.DataFrame, abscissa: list[pd.Timestamp]) -> None:
+def draw_sources(ax: Axes, table: pd.DataFrame, variable: str) -> None:
     """Draw one line per source, the analysis on top."""
-    for source in (name for name in SOURCES if name in table):
-        pen = PENS[source]
-        marker = "o" if len(table) < 3 else ""
-        ax.plot(
-            abscissa, table[source].to_numpy(), color=pen.color, linestyle=pen.line,
-            linewidth=1.5, marker=marker, markersize=4,
-        )  # fmt: skip
+    marker = "o" if len(table) < 3 else ""
+    for source in (source for source in SOURCES if (variable, source) in table):
+        pen, values = PENS[source], table[variable, source].to_numpy()
+        (line,) = ax.plot(table.index.to_numpy(), values, color=pen.color, linewidth=1.5)
+        line.set(linestyle=pen.line, marker=marker, markersize=4)
 
 
 def shade_spin_up(ax: Axes, times: pd.Index, end: pd.Timestamp | None) -> None:
@@ -60,8 +58,10 @@ def shade_spin_up(ax: Axes, times: pd.Index, end: pd.Timestamp | None) -> None:
 
 def time_axis(ax: Axes) -> None:
     """Write dates briefly and never on top of each other."""
-    locator = AutoDateLocator(minticks=3, maxticks=6)
-    formatter = ConciseDateFormatter(
+    locator = AutoDateLocator(  # type: ignore[no-untyped-call]
+        minticks=3, maxticks=6
+    )
+    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
         locator,
         formats=["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
         zero_formats=["%Y", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
@@ -113,7 +113,7 @@ def error_by_level(
 
 def error_by_field(table: pd.DataFrame, labels: list[str]) -> Figure:
     """Draw one row of dots per field, for states of single levels."""
-    figure, (ax,) = panels(1, height=0.3 * len(labels) + 0.2, left=1.4)
+    figure, (ax,) = panels(1, height=0.3 * len(labels) + 0.2, left=2.4)
     rows = np.arange(len(labels))
     for source in (source for source in SOURCES if source in table):
         ax.plot(table[source], rows, "o", color=PENS[source].color, markersize=8)
@@ -150,7 +150,7 @@ def ensemble_through_time(tables: Mapping[str, pd.DataFrame], titles: Titles) ->
     for ax, name in zip(axes, names, strict=True):
         for metric, table in tables.items():
             series = table[name]["analysis"]
-            ax.plot(list(series.index), series.to_numpy(), color=ENSEMBLE[metric].color)
+            ax.plot(series.index.to_numpy(), series.to_numpy(), color=ENSEMBLE[metric].color)
         time_axis(ax)
         error_axis(ax)
         ax.set_title(titles[name])

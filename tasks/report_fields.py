@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from models.grid import LatLonGrid
 from models.verification.spectra import wavenumbers, zonal_spectrum
-from tasks.report_data import Material, present_levels
 from tasks.report_maps import FieldMaps
+from tasks.report_material import Material, present_levels
 
 Array = NDArray[np.float64]
 PREFERRED = (("t", 0.51), ("u", 0.2), ("sp", np.nan))
@@ -140,4 +140,4 @@ def ranks_of(material: Material, field: Chosen, times: Sequence[pd.Timestamp]) -
         rank = (np.stack(each) < values(material.truth(time), field, time)).sum(0)
         area = np.broadcast_to(grid_of(ds).area_fractions[:, None], rank.shape)
         counts += np.bincount(rank.ravel(), weights=area.ravel(), minlength=len(counts))
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())

@@ -27,9 +27,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from tasks.report_style import WIDTH
+from tasks.report_style import MAP_COLORS, WIDTH
 
-COLORS = "RdBu_r"
 OBSERVATIONS = "observations (observation − background)"
 LEFT, GAP, RIGHT, TITLE, FOOT = 0.5, 0.5, 1.1, 0.3, 0.3  # inches around and between the maps
 Array = NDArray[np.float64]
@@ -134,13 +133,15 @@ def draw_field(field: FieldMaps, grid: Grid) -> Figure:
         place = (left / WIDTH, (base + FOOT) / total, width / WIDTH, height / total)
         axes = figure.add_axes(place)
         if title in field.maps:
-            axes.pcolormesh(*grid.edges, field.maps[title], cmap=COLORS, norm=scale)
+            axes.pcolormesh(*grid.edges, field.maps[title], cmap=MAP_COLORS, norm=scale)
         else:
             draw_departures(axes, field.departures, scale, grid.box.west)
         frame(axes, title, grid.box)
     place = ((WIDTH - 0.9) / WIDTH, FOOT / total, 0.15 / WIDTH, 1 - (FOOT + TITLE) / total)
     bar = figure.add_axes(place)
-    figure.colorbar(ScalarMappable(scale, COLORS), cax=bar, extend="both", label=f"[{field.unit}]")
+    figure.colorbar(
+        ScalarMappable(scale, MAP_COLORS), cax=bar, extend="both", label=f"[{field.unit}]"
+    )
     return figure
 
 
@@ -154,7 +155,7 @@ def draw_departures(axes: Axes, table: pd.DataFrame, scale: Normalize, west: flo
         linewidths=0.6,
     )  # fmt: skip
     axes.scatter(
-        places[0][known], places[1][known], s=size, c=table["value"][known], cmap=COLORS,
+        places[0][known], places[1][known], s=size, c=table["value"][known], cmap=MAP_COLORS,
         norm=scale, edgecolors="#222222", linewidths=0.4,
     )  # fmt: skip
 

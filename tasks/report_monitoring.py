@@ -1,7 +1,6 @@
 """Figures that watch the machine: cost function, departures, seconds per stage."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tasks.report_curves import time_axis
-from tasks.report_style import PALETTE, PENS, WIDTH, Pen, legend, panels
+from tasks.report_style import PALETTE, PENS, WIDTH, Line, Pen, legend, panels
 
 MEDIAN = Pen("median over the cycles and their 10–90 % range", "#0072b2", "-")
 LAST = Pen("last cycle", "#d55e00", "--")
@@ -50,15 +49,23 @@ def cost_by_step(traces: pd.DataFrame, expected: float | None) -> Figure:
 def draw_term(ax: Axes, traces: pd.DataFrame, term: str) -> None:
     """Draw one term: all cycles, the last one, and before the steps if it is known."""
     steps = traces.groupby("step")
-    abscissa, marker = list(steps.groups), "o" if len(steps) < 20 else ""
-    band = steps[term].quantile(0.1), steps[term].quantile(0.9)
+    middle, marker = steps[term].median(), "o" if len(steps) < 20 else ""
+    abscissa = middle.index.to_numpy()
+    band = steps[term].quantile(0.1).to_numpy(), steps[term].quantile(0.9).to_numpy()
     ax.fill_between(abscissa, *band, color=MEDIAN.color, alpha=0.18, linewidth=0)
     if f"{term}{SUFFIX}" in traces:
-        before = steps[f"{term}{SUFFIX}"].median()
+        before = steps[f"{term}{SUFFIX}"].median().to_numpy()
         ax.plot(abscissa, before, color=BEFORE.color, linestyle=BEFORE.line, marker=marker)
-    ax.plot(abscissa, steps[term].median(), color=MEDIAN.color, marker=marker)
+    ax.plot(abscissa, middle.to_numpy(), color=MEDIAN.color, marker=marker)
     last = traces[traces["cycle_time"] == traces["cycle_time"].max()].groupby("step")[term].mean()
-    ax.plot(last.index, last, color=LAST.color, linestyle=LAST.line, marker=marker, markersize=3)
+    ax.plot(
+        last.index.to_numpy(),
+        last.to_numpy(),
+        color=LAST.color,
+        linestyle=LAST.line,
+        marker=marker,
+        markersize=3,
+    )
 
 
 def cost_axes(ax: Axes, traces: pd.DataFrame, term: str) -> None:
@@ -72,8 +79,8 @@ def cost_axes(ax: Axes, traces: pd.DataFrame, term: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     ax.set_xlabel("reverse step")
     if "sigma" in traces:
-        noise = {float(s): float(v) for s, v in traces.groupby("step")["sigma"].median().items()}
-        names = {step: f"{step:g}\nσ {value:.2g}" for step, value in noise.items()}
+        noise = traces.groupby("step")["sigma"].median()
+        names = {round(s): f"{s:g}\nσ {v:.2g}" for s, v in zip(noise.index, noise, strict=True)}
         ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: names.get(round(step), "")))
         ax.set_xlabel("reverse step and its noise level", labelpad=1)
 
@@ -88,15 +95,16 @@ def departures_through_time(
         for letter, source in (("b", "background"), ("a", "analysis")):
             for statistic, line in (("std", "-"), ("mean", ":")):
                 series = rows[f"o_minus_{letter}_{statistic}"].to_numpy()
-                ax.plot(list(rows.index), series, color=PENS[source].color, linestyle=line)
+                ax.plot(rows.index.to_numpy(), series, color=PENS[source].color, linestyle=line)
         ax.axhline(0, color="#888888", linewidth=0.7)
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.set_title(title)
         time_axis(ax)
+    lines: tuple[tuple[str, Line], ...] = (("standard deviation", "-"), ("mean", ":"))
     pens = [
         Pen(f"{kind} {statistic}", PENS[source].color, line)
         for kind, source in (("O−B", "background"), ("O−A", "analysis"))
-        for statistic, line in (("standard deviation", "-"), ("mean", ":"))
+        for statistic, line in lines
     ]
     legend(figure, pens)
     return figure
@@ -109,7 +117,7 @@ def counts_and_chi2(table: pd.DataFrame) -> Figure:
     pens = [Pen(n, PALETTE[i % len(PALETTE)], "-") for i, n in enumerate(names)]
     for pen in pens:
         series = table.xs(pen.label, level="variable")["chi2"]
-        left.plot(list(series.index), series.to_numpy(), color=pen.color, linewidth=1.4)
+        left.plot(series.index.to_numpy(), series.to_numpy(), color=pen.color, linewidth=1.4)
     left.axhline(1, color="#222222", linestyle="--", linewidth=1)
     left.set_ylim(bottom=0)
     left.set_title("χ² of O−B (1 where the assumed errors are right)")
@@ -125,15 +133,16 @@ def counts_and_chi2(table: pd.DataFrame) -> Figure:
 
 def stack(ax: Axes, table: pd.DataFrame, colors: Sequence[str]) -> None:
     """Draw columns of non-negative numbers on top of each other, a bar per row."""
-    times = list(table.index)
-    step = min((b - a for a, b in pairwise(times)), default=pd.Timedelta("6h"))
+    times = table.index.to_numpy()
+    days = (times - times[0]) / np.timedelta64(1, "D")
+    width = 0.82 * min(np.diff(days), default=0.25)
     base = np.zeros(len(table))
     for name, color in zip(table.columns, colors, strict=False):
         top = base + table[name].fillna(0).to_numpy(np.float64)
         if len(table) > 60:  # one outline instead of a thousand bars
             ax.fill_between(times, base, top, step="mid", color=color, linewidth=0)
         else:
-            ax.bar(times, top - base, bottom=base, width=0.82 * step, color=color)
+            ax.bar(times, top - base, bottom=base, width=width, color=color)
         base = top
     ax.set_ylim(bottom=0)
 

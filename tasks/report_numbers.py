@@ -69,7 +69,8 @@ def level_mean(value: pd.Series, keys: list[pd.Series], metric: str) -> pd.Serie
     """Average a metric; those that are roots of mean squares average as squares."""
     if metric not in ROOTS:
         return value.groupby(keys, dropna=False, sort=False).mean()
-    return np.sqrt((value**2).groupby(keys, dropna=False, sort=False).mean())
+    root: pd.Series = (value**2).groupby(keys, dropna=False, sort=False).mean() ** 0.5
+    return root
 
 
 def variables_in(scores: pd.DataFrame) -> list[str]:
@@ -109,16 +110,17 @@ def summary(scores: pd.DataFrame) -> list[SummaryRow]:
 
 def row_of(variable: str, metric: str, errors: pd.DataFrame, rmse: pd.DataFrame) -> SummaryRow:
     """Average one variable over the cycles."""
-    table = errors[variable]
-    squares = rmse[variable] ** 2 if variable in rmse else pd.DataFrame()
+    table = errors.xs(variable, axis=1, level="variable")
+    empty = pd.DataFrame()
+    squares = rmse.xs(variable, axis=1, level="variable") ** 2 if variable in rmse else empty
     differences = np.empty(0)
     if {"analysis", "background"} <= set(table):
         differences = (table["analysis"] - table["background"]).dropna().to_numpy(np.float64)
     return SummaryRow(
         variable,
         metric,
-        {str(name): float(value) for name, value in table.mean().items()},
-        {str(name): float(value) ** 0.5 for name, value in squares.mean().items()},
+        {name: float(table[name].mean()) for name in SOURCES if name in table},
+        {name: float(squares[name].mean()) ** 0.5 for name in SOURCES if name in squares},
         float(differences.mean()) if len(differences) else math.nan,
         difference_interval(differences, np.random.default_rng(0)),
     )
@@ -134,5 +136,5 @@ def lead_table(scores: pd.DataFrame) -> pd.DataFrame:
     started = errors["cycle_time"].isin(forecasts["cycle_time"].unique())
     now = errors["lead_time"] == pd.Timedelta(0)
     rows = pd.concat([errors[started & now & (errors["source"] == "analysis")], forecasts])
-    days = rows["lead_time"] / pd.Timedelta(days=1)
+    days = rows["lead_time"].dt.total_seconds() / 86400
     return rows["value"].groupby([days, rows["variable"]]).mean().unstack("variable")

@@ -8,7 +8,7 @@ import yaml
 
 from tasks import report_monitoring as monitoring
 from tasks.experiment import STAGES
-from tasks.report_data import Material
+from tasks.report_material import Material
 from tasks.report_page import Figure, Section, Table
 from tasks.report_style import digits, inline_svg
 
@@ -78,23 +78,27 @@ def departure_table(material: Material) -> Table:
         factor, unit = material.unit(str(name))
         names = ["o_minus_b_mean", "o_minus_b_std", "o_minus_a_mean", "o_minus_a_std"]
         departures = [digits(row[column] * factor) for column in names]
-        counts = [
-            f"{int(row[column]):,}".replace(",", "\u202f") for column in ("used", "rejected")
-        ]
+        counts = [grouped(row[column]) for column in ("used", "rejected")]
         rows.append([material.title(str(name)), *counts, *departures, digits(row["chi2"]), unit])
     return Table(header, rows, "Observations after the spin-up, all levels together.")
 
 
 def rejection_table(material: Material) -> Table:
     """Tabulate the reasons for rejection in all cycles."""
-    counts = material.departures.rejected.sort_values(ascending=False)
+    counts = material.departures.rejected.sort_values(ascending=False).head(30)
+    table = counts.rename("count").reset_index()
     rows = [
-        [material.title(str(variable)), str(reason), f"{int(count):,}".replace(",", "\u202f")]
-        for (variable, reason), count in counts.head(30).items()
+        [material.title(str(row["variable"])), str(row["reason"]), grouped(row["count"])]
+        for _, row in table.iterrows()
     ]
     caption = "Rejected observations of all cycles by reason, spin-up included."
     none = [["none", "every observation was used", "0"]]
     return Table(["variable", "reason", "count"], rows or none, caption, labels=2)
+
+
+def grouped(count: float) -> str:
+    """Write a whole number with its thousands apart."""
+    return f"{int(count):,}".replace(",", "\u202f")
 
 
 def seconds_of(material: Material) -> pd.DataFrame:
@@ -130,10 +134,11 @@ def timing_table(parts: pd.DataFrame, stages: pd.DataFrame) -> Table:
     """Tabulate the median, the maximum and the share of every stage and its parts."""
     total = stages.to_numpy().sum()
     rows = []
-    for stage in stages:
+    for stage in stages.columns:
         rows.append([str(stage), "all", *cells(stages[stage], total)])
-        columns = parts[stage].sum().sort_values(ascending=False).index
-        rows += [["", str(part), *cells(parts[stage][part], total)] for part in columns]
+        own = parts.loc[:, stage]
+        largest = sorted(own.columns, key=lambda part: -float(own[part].sum()))
+        rows += [["", str(part), *cells(own[part], total)] for part in largest]
     rows.append(["cycle", "all", *cells(stages.sum(axis=1), total)])
     header = ["stage", "part", "median [s]", "maximum [s]", "share"]
     return Table(header, rows, "Seconds of a cycle by stage and part.", labels=2)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tasks import report_curves as curves
-from tasks.report_data import Material
+from tasks.report_material import Material
 from tasks.report_numbers import (
     ALL,
     BACKGROUND_UNITS,
@@ -57,7 +57,7 @@ def summary_cells(material: Material, row: SummaryRow) -> list[str]:
     """Write one row of the summary."""
     factor, unit = material.unit(row.variable)
     title = material.title(row.variable)
-    title += ", 24 h background units" if row.metric == BACKGROUND_UNITS else ""
+    title = "all, 24 h background units" if row.metric == BACKGROUND_UNITS else title
     errors = [digits(row.error.get(source)) for source in SHOWN]
     rmse = [digits(row.rmse.get(source, np.nan) * factor) for source in SHOWN]
     change = 100 * row.difference / row.error.get("background", np.nan)
@@ -68,8 +68,10 @@ def summary_cells(material: Material, row: SummaryRow) -> list[str]:
 def difference(row: SummaryRow) -> tuple[str, str]:
     """Write a difference and its interval with the decimals that the interval's width supports."""
     low, high = row.interval
-    if not high > low:
+    if math.isnan(low):
         return digits(row.difference), "too few cycles"
+    if high == low:  # the analysis is the background: no assimilation
+        return digits(row.difference), f"[{digits(low)}, {digits(high)}]"
     places = 1 - math.floor(math.log10(high - low))
     return fixed(row.difference, places), f"[{fixed(low, places)}, {fixed(high, places)}]"
 

@@ -36,9 +36,12 @@ def draw_spectra(spectra: Sequence[Spectra]) -> Figure:
     for ax, one in zip(axes, spectra, strict=True):
         for name, pen in CURVES.items():
             if name in one.power:
-                # the mean has no place on a logarithmic axis
-                abscissa, power = one.wavenumber[1:], one.power[name][1:]
-                ax.plot(abscissa, power, color=pen.color, linestyle=pen.line, linewidth=1.6)
+                # neither the mean nor an absent wave has a place on logarithmic axes
+                power = one.power[name][1:]
+                power = np.where(power > 1e-9 * power.max(), power, np.nan)
+                ax.plot(
+                    one.wavenumber[1:], power, color=pen.color, linestyle=pen.line, linewidth=1.6
+                )
         logarithmic(ax, one)
         ax.set_title(one.title)
         ax.set_ylabel(f"power [({one.unit})²]" if "/" in one.unit else f"power [{one.unit}²]")
@@ -49,10 +52,10 @@ def draw_spectra(spectra: Sequence[Spectra]) -> Figure:
 def logarithmic(ax: Axes, one: Spectra) -> None:
     """Scale both axes; powers far below the smallest error (round-off) are cut."""
     ax.set(xscale="log", yscale="log", xlabel="zonal wavenumber")
-    largest = max(float(power[1:].max()) for power in one.power.values())
-    smallest = min(float(power[1:].min()) for power in one.power.values())
-    if largest > 0:
-        ax.set_ylim(max(smallest, largest * 1e-6) / 2, largest * 2)
+    powers = np.concatenate([power[1:] for power in one.power.values()])
+    present = powers[powers > 1e-7 * powers.max()]
+    if len(present):
+        ax.set_ylim(present.min() / 2, present.max() * 2)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from tasks import report_scores
-from tasks.report_data import Material
 from tasks.report_fields import (
     choose_fields,
     grid_of,
@@ -14,6 +13,7 @@ from tasks.report_fields import (
     spread_evenly,
 )
 from tasks.report_maps import Grid, draw_field
+from tasks.report_material import Material
 from tasks.report_page import Figure, Section, time_name
 from tasks.report_spectra import Spectra, draw_ranks, draw_spectra
 from tasks.report_style import inline_png, inline_svg
@@ -24,8 +24,10 @@ CYCLES = 12  # as many states are averaged in spectra and rank histograms
 
 
 def published_times(material: Material) -> list[pd.Timestamp]:
-    """Return the cycle times after the spin-up whose states are published."""
-    return [time for time in material.counted_times if has_state(material, time)]
+    """Return the cycle times after the spin-up whose states are published, and true if known."""
+    known = material.true_times
+    times = [time for time in material.counted_times if known is None or time in known]
+    return [time for time in times if has_state(material, time)]
 
 
 def maps(material: Material, time: pd.Timestamp | None) -> Section:
@@ -52,8 +54,8 @@ def map_caption(material: Material) -> str:
     else:
         text = "Background error + increment = analysis error, on one color scale. "
     return text + (
-        "Circles: the used observations of this field, filled with O−B on the same scale (open: "
-        "observations of other fields only). Coastline: Natural Earth."
+        "Circles: the used observations of this field, filled with O−B on the same scale (open "
+        "circles: only other fields are observed there). Coastline: Natural Earth."
     )
 
 

@@ -5,11 +5,13 @@ writes nothing.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from models.forecast import ForecastModel
 from models.methods.base import AssimilationMethod
@@ -23,6 +25,8 @@ from tasks.reference import Reference
 from tasks.timing import working
 
 __all__ = ["Runtime", "open_runtime"]
+
+AT_HAND = 400
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Runtime:
         forecast_model: The model of background, free run and forecasts.
         method: The assimilation method.
         network: Where observations are drawn.
+        ahead: States of the reference that were read ahead.
     """
 
     experiment: Experiment
@@ -48,21 +53,28 @@ class Runtime:
     forecast_model: ForecastModel
     method: AssimilationMethod
     network: Network
+    ahead: dict[pd.Timestamp, Tensor] = field(default_factory=dict)
+
+    def truth(self, time: pd.Timestamp) -> Float[Tensor, "field lat lon"]:
+        """Return the reference's state at a time [SI]."""
+        ahead = self.ahead.get(time)
+        return self.reference.state(time) if ahead is None else ahead
 
     def read_ahead(self, stop: threading.Event) -> None:
-        """Compute the states of a nature run before the cycles ask for them, until `stop`."""
-        experiment = self.experiment
-        if self.reference.times is not None:
-            return
+        """Integrate a nature run before the cycles ask for its states, until `stop`.
+
+        Whoever asks the reference for a state waits for the block that is being integrated, so the
+        states that are done are kept at hand; the pause lets the others have their turn.
+        """
+        config, step = self.experiment.config, self.experiment.step
         torch.set_flush_denormal(True)
-        last = experiment.cycle_times()[-1] + pd.Timedelta(
-            experiment.config.verification.forecast_lead
-        )
-        for time in pd.date_range(experiment.first_guess_time, last, freq=experiment.step):
-            if stop.is_set():
+        last = self.experiment.cycle_times()[-1] + pd.Timedelta(config.verification.forecast_lead)
+        for time in pd.date_range(self.experiment.first_guess_time, last, freq=step):
+            if stop.wait(0.001):
                 break
             with working():
-                self.reference.state(time)
+                self.ahead[time] = self.reference.state(time)
+            self.ahead.pop(time - AT_HAND * step, None)
 
     def reference_reaches(self, time: pd.Timestamp) -> bool:
         """Return whether the reference has a state at a time."""

@@ -41,6 +41,7 @@ __all__ = [
     "open_dataset",
     "read_bytes",
     "remove_tree",
+    "s3_options",
     "sweep",
     "sync",
     "write_bytes",

@@ -156,5 +156,7 @@ def learned_forecast(
     from tasks.training_emulator import fit_emulator
 
     emulator, scores = fit_emulator(bench, spec, statistics, trajectories)
-    extra = {"emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})}
+    extra: dict[str, Any] = {
+        "emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})
+    }
     return emulator, extra

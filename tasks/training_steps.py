@@ -192,9 +192,7 @@ def stacked(pairs: list[LatentPairs]) -> dict[str, Tensor]:
     return dict(zip(vars(pairs[0]), (torch.cat(column) for column in columns), strict=True))
 
 
-def next_pairs(
-    bench: Bench, world: World, method: LOSDA, generation: int
-) -> LatentPairs:
+def next_pairs(bench: Bench, world: World, method: LOSDA, generation: int) -> LatentPairs:
     """Return pairs of the method's own cycles."""
     options = bench.settings.denoiser
     settings = CycleSettings(
@@ -243,7 +241,8 @@ def fit_denoiser(bench: Bench, world: World, autoencoder: Autoencoder, day: int)
         new = next_pairs(bench, world, method, generation)
         pairs = new
         load_generation(bench, denoiser, generation, new + kept, options.iterations)
-    return denoiser.eval().requires_grad_(False)
+    denoiser.eval()
+    return denoiser
 
 
 def load_generation(

@@ -37,7 +37,7 @@ def verify(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResul
         scores = pd.concat([*tables, score_observations(feedback, time)], ignore_index=True)
     with watch.part("write"):
         archive.write_table(join(attempt.address, SCORES), scores)
-        truth = runtime.reference.state(time)[None]
+        truth = runtime.truth(time)[None]
         archive.write_fields(join(attempt.address, TRUTH), runtime.spec, truth, time)
     return StageResult(watch.seconds, summary_of(scores))
 
@@ -52,7 +52,7 @@ def score(
 ) -> pd.DataFrame:
     """Return the scores of states valid `lead` after the cycle time."""
     with watch.part("reference"):
-        truth = runtime.reference.state(time + lead)
+        truth = runtime.truth(time + lead)
     with watch.part("score"):
         return score_state(
             x, truth, runtime.spec, runtime.statistics, time + lead, time, lead, source

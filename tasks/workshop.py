@@ -55,9 +55,7 @@ class Workshop:
         """Return the path of a product of tensors."""
         return self.directory / f"{name}.safetensors"
 
-    def tensors(
-        self, name: str, make: Callable[[], Mapping[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def tensors(self, name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Return a product, made and kept if it does not exist."""
         path = self.path(name)
         if not path.exists():

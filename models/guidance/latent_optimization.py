@@ -58,9 +58,8 @@ class Trace:
 
     def add(self, sigma: float, v: Tensor, before: Tensor, after: Tensor) -> None:
         """Append one step; the costs are means over the batch."""
-        half = lambda d: 0.5 * float((d**2).flatten(1).sum(1).mean())  # noqa: E731
-        row = {"step": len(self.rows), "sigma": sigma, "J_o_before": half(before)}
-        self.rows.append(row | {"J_b": half(v), "J_o": half(after)})
+        row = {"step": len(self.rows), "sigma": sigma, "J_o_before": half_square(before)}
+        self.rows.append(row | {"J_b": half_square(v), "J_o": half_square(after)})
 
 
 class LatentOptimization(Denoiser):  # type: ignore[misc]
@@ -109,18 +108,23 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
         self, r_0: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
         """Return the minimum of J around r_0."""
-        root: Operator = lambda v: self.solver.anchor_scale * self.covariance.root(v, sigma)  # noqa: E731
+        root: Operator = lambda v: self.solver.anchor_scale * self.covariance.root(v, sigma)
         minimize = {"gauss_newton": gauss_newton, "steepest_descent": steepest_descent}
         v, first, last = minimize[self.solver.kind](self.departure, root, r_0, self.solver)
         self.trace.add(sigma, v, first, last)
         return r_0 + root(v)
 
 
+def half_square(d: Tensor) -> float:
+    """Return ½|d|², the mean over the batch."""
+    return 0.5 * float((d**2).flatten(1).sum(1).mean())
+
+
 def linearize(departure: Departure, r: Tensor) -> tuple[Tensor, Operator, Operator]:
     """Return d(r), the tangent G of −d and its adjoint."""
-    d, vjp = torch.func.vjp(departure, r)
-    tangent: Operator = lambda u: -torch.func.jvp(departure, (r,), (u,))[1]  # noqa: E731
-    adjoint: Operator = lambda w: -vjp(w)[0]  # noqa: E731
+    d, vjp = torch.func.vjp(departure, r)[:2]
+    tangent: Operator = lambda u: -torch.func.jvp(departure, (r,), (u,))[1]
+    adjoint: Operator = lambda w: -vjp(w)[0]
     return d, tangent, adjoint
 
 
@@ -174,7 +178,10 @@ def conjugate_gradients(operator: Operator, b: Tensor, iterations: int) -> Tenso
     Returns:
         The approximate solution, with the shape of `b`.
     """
-    expand = lambda value: value.view(-1, *[1] * (b.dim() - 1))  # noqa: E731
+
+    def expand(value: Tensor) -> Tensor:
+        return value.view(-1, *[1] * (b.dim() - 1))
+
     x, residual, direction = torch.zeros_like(b), b, b
     square = dot(residual, residual)
     for _ in range(iterations):

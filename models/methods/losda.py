@@ -19,7 +19,7 @@ References:
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
@@ -35,7 +35,7 @@ from models.normalization import Statistics
 from models.observations.batch import Observations
 from models.sampler import karras_levels, randn, reverse_diffusion
 
-__all__ = ["LOSDA", "PRESETS", "LatentObservations", "LOSDASettings"]
+__all__ = ["LOSDA", "PRESETS", "LOSDASettings", "LatentObservations"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class LOSDASettings:
 
     steps: int = 2
     start: float = 10.0
-    stop: float = 1.0
+    stop: float = 0.8
     eta: float = 0.0
     noisy_start: bool = False
     anchor: float = 0.0
-    solver: InnerSolver = InnerSolver()
+    solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.2))
     representativeness: float = 0.15
     prior_draw: float = 0.0
 
@@ -74,7 +74,7 @@ PRESETS = {
         eta=1.0,
         noisy_start=True,
         anchor=1.0,
-        solver=InnerSolver("steepest_descent", outer=5),
+        solver=InnerSolver("steepest_descent", outer=5, anchor_scale=1.0),
     ),
 }
 
@@ -159,7 +159,7 @@ class LOSDA:
         error_std = self.statistics.error_std[None, :, None, None]
         shape = (1, error_std.shape[1], *self.autoencoder.shape.grid)
         climate = torch.zeros(shape, device=y.device)
-        first = lambda a: observations.operator(self.statistics.denormalize(a, times[:1]))  # noqa: E731
+        first = lambda a: observations.operator(self.statistics.denormalize(a, times[:1]))
         unit = torch.func.jvp(first, (climate,), (error_std.expand(shape).contiguous(),))[1].abs()
         weight = observations.operator(self.area[None, None, :, None].expand(shape).contiguous())
         return LatentObservations(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.observations.operator import horizontal_stencil, vertical_stencil
+from models.observations.stencils import horizontal_stencil, vertical_stencil
 from models.plausibility import plausible_range
 from models.state import StateSpec
 

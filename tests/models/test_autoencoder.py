@@ -4,7 +4,9 @@ import torch
 from models.autoencoder import Autoencoder, AutoencoderShape, principal_components
 
 
-def autoencoder(grid: tuple[int, int] = (6, 8), wraps: bool = True, latent: int = 12) -> Autoencoder:
+def autoencoder(
+    grid: tuple[int, int] = (6, 8), wraps: bool = True, latent: int = 12
+) -> Autoencoder:
     torch.manual_seed(0)
     shape = AutoencoderShape(3, grid, wraps, wraps, 2, latent=latent, hidden=8, blocks=1)
     return Autoencoder(shape, torch.tensor([1.0, 2.0, 4.0]), torch.zeros(2, *grid))
@@ -25,7 +27,7 @@ def test_fewer_channels_keep_the_leading_components_of_the_weighted_patches() ->
     kept = ((network.decode(network.encode(a)) * weights) ** 2).mean()
     patches = network._patches(a * weights).movedim(1, -1).flatten(0, 2)
     values = torch.linalg.eigvalsh(patches.T @ patches / len(patches))
-    assert float(kept) == pytest.approx(float(values[-4:].sum() / 12), rel=1e-3)
+    assert kept.item() == pytest.approx(float(values[-4:].sum() / 12), rel=1e-3)
 
 
 def test_a_regional_grid_of_odd_size_comes_back_with_its_shape() -> None:

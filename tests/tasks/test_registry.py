@@ -67,6 +67,13 @@ def test_publishing_again_changes_nothing(root: str) -> None:
     assert store.digests(root) == before
 
 
+def test_a_copy_in_another_registry_has_the_same_digest(root: str) -> None:
+    first, second = Registry(store.join(root, "first")), Registry(store.join(root, "second"))
+    loaded = first.load("denoiser", first.publish("denoiser", TENSORS, card()))
+    assert second.publish("denoiser", loaded.tensors, loaded.card) == loaded.digest
+    assert store.digests(first.root) == store.digests(second.root)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -133,7 +140,9 @@ def test_a_missing_reference_says_what_there_is(root: str, ref: str) -> None:
     registry = Registry(root)
     digest = registry.publish("denoiser", TENSORS, card())
     registry.alias("denoiser", "best", digest)
-    with pytest.raises(ComponentNotFoundError, match=rf"no denoiser .*best, {digest[:12]}") as info:
+    with pytest.raises(
+        ComponentNotFoundError, match=rf"no denoiser .*best, {digest[:12]}"
+    ) as info:
         registry.resolve("denoiser", ref)
     assert "\n" not in str(info.value)
 

@@ -86,11 +86,12 @@ def test_the_cost_never_rises_and_the_trace_records_it(problem) -> None:  # noqa
 
 def test_the_minimum_of_a_nonlinear_problem_has_no_gradient(problem) -> None:  # noqa: ANN001
     covariance, h, y, _ = problem
+
     def departure(r: torch.Tensor) -> torch.Tensor:
         h_r = r.flatten(1) @ h.T
         return (y - h_r - 0.2 * torch.sin(h_r)) / 0.5
 
-    root = lambda v: covariance.root(v, 2.0)  # noqa: E731
+    root = lambda v: covariance.root(v, 2.0)
     solver = InnerSolver(outer=12, inner=24)
     guided = LatentOptimization(WienerDenoiser(covariance), departure, covariance, solver)
     r = guided.optimize(torch.zeros(1, *SHAPE), 2.0)
@@ -104,7 +105,7 @@ def test_the_minimum_of_a_nonlinear_problem_has_no_gradient(problem) -> None:  #
 
 def test_tangent_and_adjoint_agree(problem) -> None:  # noqa: ANN001
     _, h, y, _ = problem
-    departure = lambda r: y - torch.sin(r.flatten(1) @ h.T)  # noqa: E731
+    departure = lambda r: y - torch.sin(r.flatten(1) @ h.T)
     generator = torch.Generator().manual_seed(5)
     r, u = torch.randn(2, 1, *SHAPE, generator=generator)
     w = torch.randn(1, 7, generator=generator)

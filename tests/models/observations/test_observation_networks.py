@@ -8,9 +8,8 @@ from models.observations.networks import (
     Network,
     draw_network,
     draw_sites,
-    land_fraction,
-    station_positions,
 )
+from models.observations.stations import land_fraction, station_positions
 from models.observations.table import COLUMNS, screen, validate_table
 from models.state import StateSpec, embedded_spec
 

@@ -22,7 +22,9 @@ def state() -> Tensor:
     generator = torch.Generator().manual_seed(0)
     scale = [1e-5] * 16 + [0.02] + [5.0] * 8 + [0.01] * 8
     x = torch.randn(4, 2, 1, 33, 4, generator=generator, dtype=torch.float64)
-    return x * torch.tensor(scale, dtype=torch.float64)[:, None]
+    x = x * torch.tensor(scale, dtype=torch.float64)[:, None]
+    x[..., :16, 0] = 0  # vorticity and divergence have no mean over the sphere
+    return x
 
 
 def exact_waves(x: Tensor, time: float) -> Tensor:
@@ -57,7 +59,8 @@ def test_waves_never_grow_however_long_the_step() -> None:
     x = start = state()
     for _ in range(50):
         x = scheme(x, torch.zeros_like(x), torch.zeros_like)
-    assert (x[..., 8:25, :].abs().amax((0, 1, 2)) < 3 * start[..., 8:25, :].abs().amax()).all()
+    temperature = (..., slice(17, 25), slice(None))
+    assert x[temperature].abs().max() < 2 * start[temperature].abs().max()
 
 
 def test_explicit_decay_is_third_order() -> None:

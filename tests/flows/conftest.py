@@ -1,0 +1,194 @@
+"""A tiny experiment: waves that travel on an 8 x 16 grid, persistence as the forecast model, random components."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+import yaml
+
+from flows import server
+from models.autoencoder import Autoencoder, AutoencoderShape
+from models.denoiser import DenoiserShape, LatentDenoiser
+from models.grid import LatLonGrid
+from models.normalization import Statistics
+from tasks.registry import Card, Registry
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+TIMES = pd.date_range("2001-01-01", periods=60, freq="6h").astype("datetime64[ns]")
+VARIABLES = (
+    {"name": "t", "standard_name": "air_temperature", "units": "K", "levels": [500.0, 850.0]},
+    {"name": "msl", "standard_name": "air_pressure_at_mean_sea_level", "units": "Pa"},
+)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Addresses of what a tiny experiment needs."""
+
+    folder: Path
+    config: Path
+    data: Path
+    registry: Path
+
+    def document(self) -> dict[str, object]:
+        """Return the configuration."""
+        return dict(yaml.safe_load(self.config.read_text()))
+
+
+def waves() -> xr.Dataset:
+    latitude, longitude = np.linspace(-78.75, 78.75, 8), np.arange(16) * 22.5
+    level, hours = np.array([500.0, 850.0]), np.arange(len(TIMES)) * 6.0
+    phase = np.radians(longitude)[None, None, None] - 0.02 * hours[:, None, None, None]
+    wave = np.sin(2 * phase + level[None, :, None, None] / 400) + 0.5 * np.cos(3 * phase)
+    wave = wave * np.cos(np.radians(latitude))[None, None, :, None]
+    t = (270 + 10 * wave).astype(np.float32)
+    msl = (101_000 + 900 * wave[:, 0]).astype(np.float32)
+    return xr.Dataset(
+        {
+            "t": (("time", "level", "latitude", "longitude"), t, {"units": "K"}),
+            "msl": (("time", "latitude", "longitude"), msl, {"units": "Pa"}),
+        },
+        {"time": TIMES, "level": level, "latitude": latitude, "longitude": longitude},
+    )
+
+
+def publish_components(registry: Registry, ds: xr.Dataset) -> None:
+    grid = LatLonGrid.from_dataset(ds)
+    x = np.concatenate([ds["t"].values, ds["msl"].values[:, None]], axis=1)
+    coefficients = torch.zeros(5, 3, *grid.shape)
+    coefficients[0] = torch.from_numpy(x.mean(0))
+    std = torch.from_numpy(x.std(0)).square().mean((1, 2)).sqrt()
+    statistics = Statistics(coefficients, std, torch.full((3,), 0.5), torch.ones(3).bool())
+    torch.manual_seed(0)
+    edges = {"wraps": grid.wraps, "poles": grid.reaches_poles, "features": 1}
+    shape = AutoencoderShape(3, grid.shape, **edges, latent=6, hidden=8, blocks=1)
+    autoencoder = Autoencoder(shape, statistics.weights, torch.zeros(1, *grid.shape))
+    times = [pd.Timestamp(time) for time in TIMES]
+    autoencoder.initialize_linear(statistics.normalize(torch.from_numpy(x), times))
+    prior = DenoiserShape(6, shape.latent_grid, **edges, hidden=8, deep=8)
+    denoiser = LatentDenoiser(prior, torch.zeros(1, *shape.latent_grid))
+    digests: dict[str, str] = {}
+    for name, module, architecture in (
+        ("statistics", statistics, {}),
+        ("autoencoder", autoencoder, shape.to_dict()),
+        ("denoiser", denoiser, prior.to_dict()),
+    ):
+        card = Card(component=name, architecture=architecture, parents=dict(digests))
+        digests[name] = registry.publish(name, module.state_dict(), card)
+        registry.alias(name, "tiny", digests[name])
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The tiny experiment's configuration, data and registry."""
+    folder = tmp_path_factory.mktemp("tiny")
+    made = Tiny(folder, folder / "tiny.yaml", folder / "truth.zarr", folder / "registry")
+    ds = waves()
+    ds.to_zarr(made.data, zarr_format=3, consolidated=False)
+    publish_components(Registry(str(made.registry)), ds)
+    names = ("statistics", "autoencoder", "denoiser")
+    document = {
+        "name": "tiny",
+        "registry": str(made.registry),
+        "start": "2001-01-03T00:00",
+        "cycles": 3,
+        "spin_up": 1,
+        "first_guess": {"lead": "PT12H"},
+        "reference": {"kind": "zarr", "address": str(made.data), "variables": list(VARIABLES)},
+        "forecast_model": {"kind": "persistence"},
+        "observations": {"network": {"kind": "columns", "fraction": 0.2}},
+        "verification": {
+            "forecast_lead": "PT12H",
+            "forecast_step": "PT6H",
+            "forecast_every": "PT12H",
+        },
+        "checkpoints": dict.fromkeys(names, "tiny"),
+    }
+    made.config.write_text(yaml.safe_dump(document))
+    return made
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of losda processes: a Prefect home and a cache of their own."""
+    folder = tmp_path_factory.mktemp("home")
+    own = {"PREFECT_HOME": str(folder / "prefect"), "LOSDA_CACHE": str(folder / "cache")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LOSDA_", "PREFECT_"))}
+    return inherited | own | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def api(environment: dict[str, str]) -> Iterator[server.PrefectApi]:
+    """One Prefect API for all runs of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", environment["PREFECT_HOME"])
+        patch.setenv("LOSDA_CACHE", environment["LOSDA_CACHE"])
+        patch.delenv("PREFECT_API_URL", raising=False)
+        started = server.start()
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: started.url}):
+            started.wait()
+            yield started
+        patch.delenv("PREFECT_API_URL")
+
+
+@pytest.fixture
+def losda(
+    api: server.PrefectApi, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a losda command in this process: exit code, standard output, standard error."""
+    from flows.cli import app
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
+
+    return command
+
+
+@pytest.fixture
+def losda_process(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a losda command in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from flows.cli import app; app()", *map(str, arguments)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def archive_of(root: Path) -> dict[str, bytes]:
+    """Return what people read of an experiment: the bytes of every published file."""
+    names = ("analysis.zarr", "background.zarr", "feedback", "scores")
+    files = [path for name in names for path in (root / name).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def commits_of(root: Path) -> dict[str, dict[str, object]]:
+    """Return the commits of an experiment."""
+    files = (root / "ledger").rglob("*.json")
+    return {str(p.relative_to(root / "ledger")): json.loads(p.read_text()) for p in files}
