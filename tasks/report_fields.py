@@ -80,8 +80,9 @@ def maps_of(material: Material, field: Chosen, time: pd.Timestamp) -> FieldMaps:
     analysis = factor * values(material.states["analysis"], field, time)
     background = factor * values(material.states["background"], field, time)
     maps = {INCREMENT: analysis - background}
-    if material.truth is not None:
-        truth = factor * values(material.truth(time), field, time)
+    true_state = material.true_state(time)
+    if true_state is not None:
+        truth = factor * values(true_state, field, time)
         maps = {BACKGROUND_ERROR: background - truth} | maps | {ANALYSIS_ERROR: analysis - truth}
     seen = departures_at(material.feedback(time), field, factor)
     return FieldMaps(material.field_title(*field), unit, maps, seen)
@@ -109,8 +110,9 @@ def spectra_of(
     series: dict[str, list[Array]] = {}
     for time in times:
         states = {name: values(ds, field, time) for name, ds in material.states.items()}
-        if material.truth is not None:
-            truth = values(material.truth(time), field, time)
+        true_state = material.true_state(time)
+        if true_state is not None:
+            truth = values(true_state, field, time)
             errors = {f"{name} error": state - truth for name, state in states.items()}
             states = {"truth": truth} | states | errors
         for name, state in states.items():

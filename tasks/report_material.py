@@ -109,6 +109,11 @@ class Material:
         where = f"{level:g} hPa" if self.is_pressure else f"σ = {level:.2g}"
         return self.title(variable) + ("" if np.isnan(level) else f" at {where}")
 
+    def true_state(self, time: pd.Timestamp) -> xr.Dataset | None:
+        """Return the true state of a time, if it is known."""
+        known = self.true_times is None or time in self.true_times
+        return self.truth(time) if self.truth is not None and known else None
+
     def feedback(self, time: pd.Timestamp) -> pd.DataFrame | None:
         """Return the feedback of one cycle, if it is published."""
         address = store.join(self.root, "feedback", f"{cycle_name(time)}.parquet")

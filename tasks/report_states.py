@@ -4,6 +4,7 @@ import pandas as pd
 
 from tasks import report_scores
 from tasks.report_fields import (
+    BACKGROUND_ERROR,
     choose_fields,
     grid_of,
     has_state,
@@ -43,13 +44,17 @@ def maps(material: Material, time: pd.Timestamp | None) -> Section:
         content = maps_of(material, field, times[0])
         name = f"{content.name}, {time_name(times[0])}"
         picture = inline_png(draw_field(content, cells), f"Maps of {name}")
-        figures.append(Figure(picture, map_caption(material), name[0].upper() + name[1:]))
+        figures.append(
+            Figure(
+                picture, map_caption(BACKGROUND_ERROR in content.maps), name[0].upper() + name[1:]
+            )
+        )
     return Section(key, title, figures)
 
 
-def map_caption(material: Material) -> str:
+def map_caption(with_truth: bool) -> str:
     """Say what the maps of a field are."""
-    if material.truth is None:
+    if not with_truth:
         text = "The truth is not stored with the experiment, so its errors cannot be drawn. "
     else:
         text = "Background error + increment = analysis error, on one color scale. "
@@ -79,6 +84,8 @@ def spectra(material: Material) -> Section:
     )
     if material.truth is None:
         caption += " The truth is not stored with the experiment."
+    if "member" in material.layout.dims:
+        caption += " Background and analysis are the means over the members, which are smoother."
     return Section(key, title, [Figure(inline_svg(draw_spectra(curves), title), caption)])
 
 

@@ -18,7 +18,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -230,18 +229,18 @@ def sweep(folder: Address) -> None:
 
 
 def sync(paths: Iterable[Address]) -> None:
-    """Wait until local files and folders are on disk, all at once: one flush serves them all."""
-    local = [path for path in paths if not is_remote(path)]
-    with ThreadPoolExecutor(max_workers=max(1, min(len(local), 8))) as pool:
-        list(pool.map(_sync_one, local))
+    """Wait until local files and folders are on disk.
 
-
-def _sync_one(path: Address) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    One after the other: the first flush mostly serves the others, and threads made it slower.
+    """
+    for path in paths:
+        if is_remote(path):
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def names(address: Address) -> tuple[str, ...]:

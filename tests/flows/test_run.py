@@ -1,10 +1,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import xarray as xr
+
+if TYPE_CHECKING:
+    from conftest import Tiny
 
 Losda = Callable[..., tuple[int, str, str]]
 STAGES = {"forecast", "observations", "analysis", "verification"}
@@ -12,7 +15,7 @@ ERRORS = {"analysis", "background", "free"}
 
 
 @pytest.fixture
-def finished(losda: Losda, tiny: Any, tmp_path: Path) -> dict[str, Any]:
+def finished(losda: Losda, tiny: "Tiny", tmp_path: Path) -> dict[str, Any]:
     code, out, err = losda("run", tiny.config, "--out", tmp_path / "e", "--json", "--no-report")
     assert code == 0, err
     return dict(json.loads(out))

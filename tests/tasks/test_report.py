@@ -1,11 +1,9 @@
-"""The report of a synthetic experiment, written with the real storage functions."""
-
-import re
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from itertools import pairwise
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,10 +22,18 @@ from models.verification.scoring import score_observations, score_state
 from tasks import archive, store
 from tasks.ledger import Attempt, Ledger, StageResult, open_experiment, run_stage
 from tasks.report import write_report
+from tasks.report_data import read_material
+from tasks.report_fields import choose_fields, departures_at, maps_of, ranks_of
+from tasks.report_maps import Box, coast_in, into_box
+from tasks.report_numbers import difference_interval, summary
+from tasks.report_style import digits
 
 START, STEP, NOW = pd.Timestamp("2005-01-01"), pd.Timedelta(hours=6), pd.Timedelta(0)
 MEANS = {"u": 8.0, "v": 0.0, "t": 260.0, "q": 4e-3, "sp": 98500.0, "msl": 1.013e5, "z": 5.5e4}
 SPREADS = {"u": 8.0, "v": 7.0, "t": 3.0, "q": 1e-3, "sp": 750.0, "msl": 800.0, "z": 1000.0}
+
+
+COLUMNS = Network("columns", fraction=0.1)
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,10 @@ class Recipe:
     forecasts: bool = True
     trace: bool = True
     keep_truth: bool = True
-    network: Network = Network("columns", fraction=0.1)
+    network: Network = COLUMNS
 
 
-def small_spec(vertical: Any = "sigma") -> StateSpec:
+def small_spec() -> StateSpec:
     levels = (0.2, 0.51, 0.95)
     return StateSpec(
         (
@@ -55,7 +61,7 @@ def small_spec(vertical: Any = "sigma") -> StateSpec:
             Variable("sp", "surface_air_pressure", "Pa", None, "surface pressure"),
         ),
         LatLonGrid.gaussian(8, 16),
-        vertical,
+        "sigma",
     )
 
 
@@ -146,7 +152,7 @@ def write_cycle(root: str, world: World, time: pd.Timestamp, number: int) -> Non
                 archive.write_fields(address, spec, states["truth"][None], time)
             if stage == "analysis":
                 trace = make_trace(number, len(feedback)) if recipe.trace else []
-                document = str({"trace": trace}).replace("'", '"').encode()
+                document = json.dumps({"trace": trace}).encode()
                 store.write_bytes(store.join(attempt.address, "trace.json"), document)
             parts = {"read": 0.01, "model": 1.5, "write": 0.05}
             return StageResult({name: value * noise for name, value in parts.items()})
@@ -164,12 +170,17 @@ def write_cycle(root: str, world: World, time: pd.Timestamp, number: int) -> Non
 def make_trace(number: int, count: int) -> list[dict[str, float]]:
     start = count * (3 + 20 / (1 + number))
     rows = [{"step": 0, "sigma": 10.0, "J_o_before": start, "J_b": count / 6, "J_o": count / 1.6}]
-    return [*rows, {"step": 1, "sigma": 1.0, "J_o_before": count / 1.6, "J_b": 9.0, "J_o": count / 2}]
+    return [
+        *rows,
+        {"step": 1, "sigma": 1.0, "J_o_before": count / 1.6, "J_b": 9.0, "J_o": count / 2},
+    ]
 
 
 def make_feedback(world: World, time: pd.Timestamp, states: dict[str, Tensor]) -> pd.DataFrame:
     spec = world.spec
-    table = draw_network(world.recipe.network, spec, world.statistics.std, states["truth"], time, 0)
+    table = draw_network(
+        world.recipe.network, spec, world.statistics.std, states["truth"], time, 0
+    )
     table.loc[table.index[:2], "observation"] = [np.inf, 1e9]
     table = screen(table, spec)
     observations = to_observations(table, spec)
@@ -193,7 +204,346 @@ def make_scores(
     names = ["background", "analysis", *(["free"] if world.recipe.free else [])]
     tables = [score(states[name], NOW, name) for name in names]
     if world.recipe.forecasts and time.hour == 0:
-        for day in range(1, 6):
+        for day in (1, 2, 5):
             worse = world.state(world.anomaly + 0.25 * day * world.noise())[None]
             tables.append(score(worse, day * pd.Timedelta(days=1), "forecast"))
     return pd.concat([*tables, score_observations(feedback)], ignore_index=True)
+
+
+class Reader(HTMLParser):
+    """Takes a page apart: tables as text, addresses, identifiers, headings and tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.addresses: list[str] = []
+        self.identifiers: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.addresses += [v or "" for k, v in attrs if k.endswith(("src", "href", "action"))]
+        self.identifiers += [found["id"] or ""] if "id" in found else []
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        self.cell = tag in ("td", "th")
+        if self.cell:
+            self.tables[-1][-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.cell:
+            self.tables[-1][-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.cell = self.cell and tag not in ("td", "th")
+
+    def rows(self, heading: str) -> dict[str, list[str]]:
+        """Rows of the table whose header has a heading, by their first cell."""
+        (table,) = [table for table in self.tables if heading in table[0]]
+        return {row[0]: row[1:] for row in table[1:]}
+
+
+SECTIONS = [
+    "summary", "time", "maps", "levels", "spectra", "cost", "forecasts", "observations",
+    "timings", "configuration",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, World]:
+    root = str(tmp_path_factory.mktemp("report") / "full")
+    return root, make_experiment(root, Recipe(small_spec()))
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = str(tmp_path_factory.mktemp("report") / "ensemble")
+    make_experiment(root, Recipe(small_spec(), cycles=3, spin_up=1, members=3, forecasts=False))
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(experiment: tuple[str, World]) -> str:
+    return store.read_bytes(write_report(experiment[0])).decode()
+
+
+def all_scores(root: str) -> pd.DataFrame:
+    return archive.read_tables(store.join(root, "scores"))
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-").replace("\u202f", "").replace(" %", ""))
+
+
+def test_the_page_asks_nothing_of_anyone(page: str) -> None:
+    reader = Reader(page)
+    assert reader.addresses
+    assert all(a.startswith(("#", "data:image/png;base64,")) for a in reader.addresses)
+    assert not {"script", "link", "iframe", "object", "base"} & set(reader.tags)
+    assert "@import" not in page
+    assert page.count("url(") == page.count("url(#")
+    assert len(page) < 3_000_000
+
+
+def test_every_section_is_there_with_figures_and_tables(page: str) -> None:
+    reader = Reader(page)
+    assert [name for name in reader.identifiers if name in SECTIONS] == SECTIONS
+    assert reader.tags.count("svg") == 8
+    assert reader.tags.count("img") == 3
+    assert len(reader.tables) == 7
+    assert 'class="missing"' not in page
+    assert "ensemble" not in reader.identifiers
+
+
+def test_references_inside_the_page_lead_to_one_place(page: str) -> None:
+    reader = Reader(page)
+    inside = [address[1:] for address in reader.addresses if address.startswith("#")]
+    assert set(inside) <= set(reader.identifiers)
+    assert len(reader.identifiers) == len(set(reader.identifiers))
+
+
+def test_numbers_of_the_table_are_those_of_the_scores(
+    page: str, experiment: tuple[str, World]
+) -> None:
+    rows, scores = Reader(page).rows("95 % interval"), all_scores(experiment[0])
+    late = scores[(scores["cycle_time"] >= START + 2 * STEP) & (scores["lead_time"] == NOW)]
+
+    def mean(variable: str, metric: str, source: str, power: int = 1) -> float:
+        chosen = (late["variable"] == variable) & (late["metric"] == metric)
+        return float((late[chosen & (late["source"] == source)]["value"] ** power).mean())
+
+    titles = {"u": "eastward wind u", "q": "specific humidity q", "all": "all variables"}
+    factors = {"u": 1.0, "q": 1000.0}
+    for name, title in titles.items():
+        errors = [mean(name, "mse_climatology", s) for s in ("analysis", "background", "free")]
+        assert rows[title][:3] == [digits(error) for error in errors]
+        assert number(rows[title][3]) == pytest.approx(errors[0] - errors[1], rel=0.05)
+        change = 100 * (errors[0] / errors[1] - 1)
+        assert number(rows[title][5]) == pytest.approx(change, abs=0.6)
+        for cell, source in zip(rows[title][6:9], ("analysis", "background", "free"), strict=True):
+            expected = mean(name, "rmse", source, 2) ** 0.5 * factors.get(name, np.nan)
+            assert cell == digits(expected)
+    relative = mean("all", "mse_background_24h", "analysis")
+    assert rows["all, 24 h background units"][0] == digits(relative)
+
+
+def test_the_same_experiment_gives_the_same_page(page: str, experiment: tuple[str, World]) -> None:
+    assert store.read_bytes(write_report(experiment[0])).decode() == page
+
+
+def test_truth_given_and_truth_stored_give_the_same_maps(
+    experiment: tuple[str, World], tmp_path: Path
+) -> None:
+    root = str(shutil.copytree(experiment[0], tmp_path / "copy"))
+    stored = read_material(root).truth
+    assert stored is not None
+    for path in Path(root, "attempts").glob("*/verification/*/truth"):
+        path.unlink()
+    time = START + 5 * STEP
+    field = choose_fields(read_material(root).layout)[0]
+    assert list(maps_of(read_material(root), field, time).maps) == [
+        "increment (analysis − background)"
+    ]
+    given, kept = (
+        maps_of(read_material(r, t), field, time)
+        for r, t in ((root, stored), (experiment[0], None))
+    )
+    assert len(given.maps) == 3
+    for title, values in given.maps.items():
+        np.testing.assert_array_equal(values, kept.maps[title])
+
+
+def test_background_error_and_increment_add_up_to_the_analysis_error(
+    experiment: tuple[str, World],
+) -> None:
+    material = read_material(experiment[0])
+    for field in choose_fields(material.layout):
+        before, increment, after = maps_of(material, field, START + 3 * STEP).maps.values()
+        np.testing.assert_allclose(
+            before + increment, after, atol=1e-9 + 1e-6 * np.abs(before).max()
+        )
+        assert np.abs(after).mean() < np.abs(before).mean()
+
+
+def test_maps_show_the_truth_of_their_own_field_and_time(experiment: tuple[str, World]) -> None:
+    root, world = experiment
+    material, time = read_material(root), START + 5 * STEP
+    sp = maps_of(material, choose_fields(material.layout)[2], time)
+    scores = all_scores(root).query(
+        "metric == 'rmse' and variable == 'sp' and source == 'background'"
+    )
+    expected = scores.set_index("cycle_time")["value"][time] / 100
+    area = world.spec.grid.area_fractions[:, None] / world.spec.grid.shape[1]
+    error = next(iter(sp.maps.values()))
+    assert sp.unit == "hPa"
+    assert np.sqrt((error**2 * area).sum()) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    ["scores", "feedback", "analysis.zarr", "background.zarr", "attempts", "ledger", "all"],
+)
+def test_what_an_experiment_lacks_is_said_and_not_an_error(
+    experiment: tuple[str, World], tmp_path: Path, gone: str
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(experiment[0], root)
+    for path in list(root.iterdir()):
+        if path.name != "experiment.yaml" and gone in (path.name, "all"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    reader = Reader(store.read_bytes(write_report(str(root))).decode())
+    assert [name for name in reader.identifiers if name in SECTIONS] == SECTIONS
+    said = {
+        "scores": "No cycle has been verified", "feedback": "No feedback", "all": "No stage",
+        "analysis.zarr": "No cycle has been published", "attempts": "no trace",
+        "background.zarr": "No cycle has been published", "ledger": "No stage",
+    }  # fmt: skip
+    assert said[gone] in reader.text
+
+
+def test_an_experiment_without_free_run_forecasts_and_trace_has_a_report(tmp_path: Path) -> None:
+    recipe = Recipe(
+        regional_spec(), cycles=2, spin_up=5, free=False, forecasts=False, trace=False,
+        keep_truth=False, network=Network("points", fraction=0.2),
+    )  # fmt: skip
+    make_experiment(str(tmp_path), recipe)
+    reader = Reader(store.read_bytes(write_report(str(tmp_path))).decode())
+    rows = reader.rows("95 % interval")
+    assert rows["sea-level pressure msl"][2] == "–"
+    assert rows["sea-level pressure msl"][4] == "too few cycles"
+    assert "No forecast from an analysis" in reader.text
+    assert "no trace of a cost function" in reader.text
+    assert "geopotential z at 500 hPa" in reader.text.lower()
+    assert "none is past the spin-up" in reader.text
+
+
+def test_a_directory_without_experiment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no experiment there"):
+        write_report(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ensemble_has_its_section(ensemble: str) -> None:
+    page = store.read_bytes(write_report(ensemble)).decode()
+    reader = Reader(page)
+    assert "ensemble" in reader.identifiers
+    assert "spread of the members" in page
+    assert "rank of the truth among the members" in page
+
+
+def test_a_truth_below_all_members_has_the_lowest_rank(ensemble: str) -> None:
+    material = read_material(ensemble)
+    truth = material.truth
+    assert truth is not None
+
+    def low(time: pd.Timestamp) -> xr.Dataset:
+        return truth(time) - 1e6
+
+    field, times = choose_fields(material.layout)[0], material.counted_times
+    ranks = ranks_of(replace(material, truth=low), field, times)
+    np.testing.assert_allclose(ranks, [1, 0, 0, 0])
+    ranks = ranks_of(material, field, times)
+    assert ranks is not None
+    assert 0 < ranks[0] < 1
+    assert ranks.sum() == pytest.approx(1)
+
+
+def test_departures_of_all_cycles_are_pooled_exactly(experiment: tuple[str, World]) -> None:
+    feedback = archive.read_tables(store.join(experiment[0], "feedback"))
+    found = read_material(experiment[0]).departures
+    rejected = feedback[~feedback["used"]]
+    assert found.rejected.sum() == len(rejected) > 0
+    assert found.rejected["u", "value is not finite"] == 6
+    for variable, rows in feedback.groupby("variable"):
+        used = rows[rows["used"]]
+        statistics = found.by_variable(None).loc[variable]
+        assert statistics["used"] == len(used)
+        assert statistics["rejected"] == len(rows) - len(used)
+        assert statistics["o_minus_b_mean"] == pytest.approx(used["o_minus_b"].mean())
+        assert statistics["o_minus_a_std"] == pytest.approx(used["o_minus_a"].std(ddof=0))
+        chi2 = used["o_minus_b"] ** 2 / (used["error"] ** 2 + used["background_error"] ** 2)
+        assert statistics["chi2"] == pytest.approx(chi2.mean())
+
+
+def test_the_interval_of_independent_differences_is_the_normal_one() -> None:
+    sample = np.random.default_rng(3).standard_normal(900)
+    low, high = difference_interval(sample, np.random.default_rng(0))
+    assert low < sample.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 / 30, rel=0.2)
+
+
+def test_serial_correlation_widens_the_interval() -> None:
+    generator = np.random.default_rng(4)
+    series = np.zeros(400)
+    for i in range(1, 400):
+        series[i] = 0.9 * series[i - 1] + generator.standard_normal()
+    shuffled = generator.permutation(series)
+    widths = [
+        np.diff(difference_interval(x, np.random.default_rng(0)))[0] for x in (series, shuffled)
+    ]
+    assert widths[0] > 2 * widths[1]
+
+
+def test_a_free_run_is_neither_better_nor_worse_than_itself(experiment: tuple[str, World]) -> None:
+    scores = all_scores(experiment[0]).query("source == 'background'")
+    same = pd.concat([scores, scores.assign(source="analysis")])
+    assert [row.difference for row in summary(same)] == [0.0] * 6
+    assert {row.interval for row in summary(same)} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize(("west", "east"), [(-2.8, 357.2), (-180.0, 180.0), (0.5, 360.5)])
+def test_coasts_cross_the_seam_of_a_global_map(west: float, east: float) -> None:
+    lines = coast_in(Box(west, east, -90, 90))
+    assert max(np.abs(np.diff(line[:, 0])).max() for line in lines) < 90
+    drawn = np.concatenate(lines)
+    drawn = drawn[(drawn[:, 0] >= west) & (drawn[:, 0] <= east)]
+    world = np.concatenate(coast_in(Box(-180, 180, -90, 90)))
+    world = world[np.abs(world[:, 0]) < 180]
+    assert len(drawn) == pytest.approx(len(world), rel=0.01)
+
+
+def test_a_region_has_the_same_coast_one_turn_further() -> None:
+    here, there = (coast_in(Box(w, w + 30, 30, 55)) for w in (-15, 345))
+    assert len(here) == len(there) > 3
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(a + np.array([360, 0]), b)
+
+
+def test_longitudes_turn_into_the_box() -> None:
+    turned = into_box(np.array([-180.0, 0.0, 180.0, 359.0, 360.0]), -2.8)
+    np.testing.assert_allclose(turned, [180, 0, 180, -1, 0])
+
+
+def test_observed_places_of_other_fields_have_no_departure() -> None:
+    columns = {"lon": 1.0, "lat": [2.0, 2.0, 3.0], "variable": "t", "level": [0.2, 0.5, 0.5]}
+    feedback = pd.DataFrame(columns | {"used": [True, True, False], "o_minus_b": 1.5})
+    field = choose_fields(xr.Dataset({"t": (("latitude", "longitude"), np.zeros((2, 2)))}))[0]
+    assert departures_at(feedback, field._replace(level=0.5), 10)["value"].tolist() == [15.0]
+    elsewhere = departures_at(feedback, field._replace(level=0.9), 10)
+    assert elsewhere["value"].isna().tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.028461, "0.0285"), (-1.5, "−1.50"), (12345.6, "12\u202f300"), (0.0, "0"), (np.nan, "–"),
+     (3.2e-9, "3.20e−09"), (99.96, "100.0"), (None, "–")],
+)  # fmt: skip
+def test_numbers_have_sensible_digits(value: float | None, text: str) -> None:
+    assert digits(value) == text
+
+
+@pytest.mark.s3
+def test_a_report_is_written_on_s3(s3_root: str, page: str) -> None:
+    make_experiment(s3_root, Recipe(small_spec(), cycles=2, spin_up=0, forecasts=False))
+    address = write_report(s3_root)
+    assert address == f"{s3_root}/report.html"
+    reader = Reader(store.read_bytes(address).decode())
+    assert [name for name in reader.identifiers if name in SECTIONS] == SECTIONS
+    assert reader.tags.count("img") == 3

@@ -17,10 +17,10 @@ def moist() -> SpectralModel:
 
 @pytest.fixture(scope="session")
 def weather(moist: SpectralModel) -> Tensor:
-    """Grid states of two members five days after rest, in July."""
+    """Grid states of two members three days after rest, in July."""
     state = rest_state(moist, batch=2, seed=3)
     with torch.no_grad():
-        for number in range(120):
+        for number in range(72):
             state = moist.step(state, JULY + number * moist.settings.time_step)
         return moist.to_grid(state)
 

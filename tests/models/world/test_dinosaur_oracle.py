@@ -36,7 +36,7 @@ class Oracle:
         self.specs = units.SimUnits.from_si()
         unit = scales.units
         self.second = float(self.specs.nondimensionalize(1 * unit.s))
-        si = lambda value, of: self.specs.dimensionalize(value, of).m  # noqa: E731  (unit conversion)
+        si = lambda value, of: self.specs.dimensionalize(value, of).m
         planet = Planet(
             radius=si(self.specs.radius, unit.m),
             rotation=si(self.specs.angular_velocity, 1 / unit.s),

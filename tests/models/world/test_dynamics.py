@@ -21,7 +21,7 @@ def rest(model: SpectralModel) -> Tensor:
 
 def test_resting_isothermal_atmosphere_stays_at_rest(dry: SpectralModel) -> None:
     x = rest(dry)
-    y = dry.forecast(x, 0.0, 24)
+    y = dry.forecast(x, 0.0, 6)
     assert y[:, :16].abs().max() < 1e-9
     torch.testing.assert_close(y[:, 16:], x[:, 16:], rtol=1e-12, atol=0)
 
@@ -36,7 +36,7 @@ def test_resting_atmosphere_over_mountains_stays_at_rest() -> None:
     x = rest(model)
     x[:, 32] = 1e5 * torch.exp(-EARTH.gravity * altitude / (EARTH.gas_constant * TEMPERATURE))
     assert altitude.abs().max() > 500
-    assert model.forecast(x, 0.0, 24)[:, :16].abs().max() < 1e-8
+    assert model.forecast(x, 0.0, 6)[:, :16].abs().max() < 1e-8
 
 
 def test_balanced_solid_body_rotation_is_steady(dry: SpectralModel) -> None:
@@ -46,7 +46,7 @@ def test_balanced_solid_body_rotation_is_steady(dry: SpectralModel) -> None:
     x[:, :8] = speed * phi.cos()
     slope = EARTH.radius * EARTH.rotation * speed + speed**2 / 2
     x[:, 32] = 1e5 * torch.exp(-slope * phi.sin() ** 2 / (EARTH.gas_constant * TEMPERATURE))
-    y = dry.forecast(x, 0.0, 24)
+    y = dry.forecast(x, 0.0, 6)
     assert (y - x)[:, :16].abs().max() < 1e-7
     torch.testing.assert_close(y[:, 16:], x[:, 16:], rtol=1e-9, atol=0)
 
@@ -79,25 +79,24 @@ def test_uniform_tracer_stays_uniform_in_any_flow(moist: SpectralModel, weather:
     assert tendency.abs().max() < 1e-12 * scale
 
 
-def test_dry_dynamics_conserve_energy(moist: SpectralModel, weather: Tensor) -> None:
-    """The vertical scheme converts energy without loss, up to spectral truncation.
+def test_dry_dynamics_convert_energy_without_loss(moist: SpectralModel, weather: Tensor) -> None:
+    """∂/∂t ∫ p_s (Σ Δσ (½ |v|² + c_p T) + Φ_s) / g vanishes, up to spectral truncation.
 
-    ∂/∂t ∫ p_s (Σ Δσ (½ |v|² + c_p T) + Φ_s) is compared with the rate of conversion itself.
+    It is compared with what the kinetic energy alone gains.
     """
     state = moist.from_grid(weather)
-    dynamics, k = moist.dynamics, 8
-    implicit = slice(k, 3 * k + 1)
+    tendency = moist.dynamics.explicit(moist.dynamics.nodal(state))
+    tendency[..., 8:25, :] += moist.scheme.waves(state[..., 8:25, :])
 
     def energy(s: Tensor) -> Tensor:
         x = moist.to_grid(s)
         thickness = torch.as_tensor(moist.settings.levels.thickness)[:, None, None]
-        kinetic = 0.5 * (x[:, :8] ** 2 + x[:, 8:16] ** 2)
-        column = (thickness * (kinetic + EARTH.heat_capacity * x[:, 16:24])).sum(1)
+        kinetic = (thickness * (x[:, :8] ** 2 + x[:, 8:16] ** 2) / 2).sum(1)
+        heat = (thickness * EARTH.heat_capacity * x[:, 16:24]).sum(1)
         surface = EARTH.gravity * moist.transform.synthesis(moist.orography)[:, 0]
-        density = x[:, 32] / EARTH.gravity * (column + surface)
-        return density.mean(-1) @ moist.transform.gauss_weights
+        both = torch.stack([kinetic, kinetic + heat + surface])
+        return (x[:, 32] / EARTH.gravity * both).mean(-1) @ moist.transform.gauss_weights
 
-    tendency = dynamics.explicit(dynamics.nodal(state))
-    tendency[..., implicit, :] += moist.scheme.waves(state[..., implicit, :])
-    _, change = torch.func.jvp(energy, (state,), (tendency,))
-    assert change.abs().max() < 0.5  # W m-2; fluxes in the model are of the order of 100
+    kinetic, total = torch.func.jvp(energy, (state,), (tendency,))[1]
+    assert float(kinetic.abs().min()) > 0.5  # W m-2
+    assert float(total.abs().max()) < 0.05 * float(kinetic.abs().min())

@@ -30,19 +30,17 @@ def test_step_starts_the_model_at_its_clock(moist: SpectralModel, weather: Tenso
     assert (y - at_noon)[:, 23].abs().max() > 0.05  # the sun stands elsewhere
 
 
-def test_new_year_does_not_break_a_forecast(
-    moist: SpectralModel, weather: Tensor
-) -> None:
+def test_new_year_does_not_break_a_forecast(moist: SpectralModel, weather: Tensor) -> None:
     """Forecasts over New Year go on counting, so two halves agree up to a quarter of a day."""
     forecast = EmbeddedForecast(moist)
     start, lead = pd.Timestamp("2001-12-31T23"), pd.Timedelta(hours=1)
     with torch.no_grad():
         whole = forecast.step(weather, start, 2 * lead)
         parts = forecast.step(forecast.step(weather, start, lead), start + lead, lead)
-    assert (whole - parts)[:, 16:24].abs().max() < 1e-3
+    assert (whole - parts)[:, 16:24].abs().max() < 1e-2
 
 
 def test_a_lead_between_steps_is_refused(moist: SpectralModel, weather: Tensor) -> None:
     forecast = EmbeddedForecast(moist)
-    with pytest.raises(ValueError, match="allowed are multiples of 1.0 h"):
+    with pytest.raises(ValueError, match=r"allowed are multiples of 1\.0 h"):
         forecast.step(weather, pd.Timestamp("2001-07-01"), pd.Timedelta(minutes=90))

@@ -12,6 +12,7 @@ from models.world.nature import (
     nature_model,
     rest_state,
 )
+
 JULY = 15_552_000.0
 SCALE = torch.tensor([1.0] * 24 + [1e-4] * 8 + [100.0], dtype=torch.float64)[:, None, None]
 
@@ -80,10 +81,10 @@ def test_mass_of_dry_air_is_kept(moist: SpectralModel, weather: Tensor) -> None:
 def test_tangent_linear_and_adjoint_agree(moist: SpectralModel, weather: Tensor) -> None:
     """⟨M δ, η⟩ = ⟨δ, Mᵀ η⟩ for a six-hour forecast with physics."""
     x = weather[:1]
-    forecast = lambda s: moist.forecast(s, JULY, 6)  # noqa: E731  (one argument for torch.func)
+    forecast = lambda s: moist.forecast(s, JULY, 6)
     delta, eta = noise(x, 1), noise(x, 2) / SCALE**2
-    y, tangent = torch.func.jvp(forecast, (x,), (delta,))
-    same, pull_back = torch.func.vjp(forecast, x)
+    y, tangent = torch.func.jvp(forecast, (x,), (delta,))[:2]
+    same, pull_back = torch.func.vjp(forecast, x)[:2]
     (adjoint,) = pull_back(eta)
     assert torch.equal(y, same)
     assert float((tangent * eta).sum()) == pytest.approx(float((delta * adjoint).sum()), rel=1e-11)
@@ -93,8 +94,8 @@ def test_tangent_linear_is_the_finite_difference(moist: SpectralModel, weather: 
     """Averaged over the fields, so that a few switches of the physics do not matter."""
     x = weather[:1]
     delta = moist.to_grid(moist.from_grid(x + noise(x, 3))) - x
-    forecast = lambda s: moist.forecast(s, JULY, 3)  # noqa: E731  (one argument for torch.func)
-    _, tangent = torch.func.jvp(forecast, (x,), (delta,))
+    forecast = lambda s: moist.forecast(s, JULY, 3)
+    _, tangent = torch.func.jvp(forecast, (x,), (delta,))[:2]
     with torch.no_grad():
         difference = (forecast(x + 1e-5 * delta) - forecast(x - 1e-5 * delta)) / 2e-5
     error = ((tangent - difference) / SCALE).square().mean() / (tangent / SCALE).square().mean()
@@ -140,7 +141,8 @@ def test_rest_state_is_balanced_noise_by_seed(moist: SpectralModel) -> None:
     assert not torch.equal(first[:, :, :1], second[:, :, :1])
     x = moist.to_grid(first)
     assert x[:, :16].abs().max() == 0
-    assert x[:, 32].amin() < 65_000 < 98_000 < x[:, 32].amax()
+    assert float(x[:, 32].amin()) < 66_000
+    assert float(x[:, 32].amax()) > 98_000
     deviation = (x[:1] - x[1:])[:, 16:24].std() / math.sqrt(2)
     assert 0.2 < float(deviation) < 0.5  # 0.5 K less the part that T21 does not hold
 

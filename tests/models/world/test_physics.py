@@ -20,10 +20,10 @@ from models.world.physics.surface import Surface, friction_rate
 from models.world.vertical import EIGHT_LEVELS
 
 PARAMETERS = PhysicsParameters()
-LATITUDE, LONGITUDE = np.linspace(-80, 80, 9), np.arange(8) * 45.0
+LATITUDE, LONGITUDE = np.arange(-80.0, 81.0, 20.0), np.arange(8) * 45.0
 LAND = np.zeros((9, 8))
 LAND[:, 4:] = 1.0
-GEOMETRY = Geometry(LATITUDE, LONGITUDE, LAND, np.asarray(EIGHT_LEVELS.half_levels), 3600.0)
+GEOMETRY = Geometry(LATITUDE, LONGITUDE, LAND, np.array(EIGHT_LEVELS.half_levels), 3600.0)
 THICKNESS = torch.as_tensor(EIGHT_LEVELS.thickness)[:, None, None]
 SIGMA = torch.as_tensor(EIGHT_LEVELS.mid_levels)[:, None, None]
 DOUBLE = torch.float64
@@ -43,7 +43,7 @@ def column(temperature: Tensor, relative_humidity: float | Tensor) -> Column:
 
 def tropical(relative_humidity: float) -> Column:
     """A conditionally unstable column: between the moist and the dry adiabat."""
-    return column((300 * SIGMA**0.22).clamp(min=195), relative_humidity)
+    return column((300 * SIGMA**0.16).clamp(min=195), relative_humidity)
 
 
 def column_sum(x: Tensor) -> Tensor:
@@ -62,9 +62,8 @@ def test_saturation_humidity_has_the_values_of_the_tables() -> None:
 def test_latent_factor_is_the_slope_of_saturation() -> None:
     temperature = torch.tensor([260.0, 280.0, 300.0], dtype=DOUBLE)
     log_pressure = torch.full((3,), math.log(0.8), dtype=DOUBLE)
-    q, slope = torch.func.jvp(
-        lambda t: saturation_humidity(t, log_pressure), (temperature,), (torch.ones_like(temperature),)
-    )
+    curve = lambda t: saturation_humidity(t, log_pressure)
+    q, slope = torch.func.jvp(curve, (temperature,), (torch.ones_like(temperature),))[:2]
     torch.testing.assert_close(latent_factor(temperature, q), WARMING * slope, rtol=0.06, atol=0)
 
 
@@ -88,7 +87,8 @@ def test_condensation_acts_only_above_its_threshold_and_stops_there() -> None:
     rate = scheme(moist) * PARAMETERS.condensation_time
     later = moist.temperature + WARMING * rate
     relative = (moist.humidity - rate) / saturation_humidity(later, moist.log_pressure)
-    assert ((relative > 0.9 - 1e-6) & (relative < 1.0)).all()
+    assert float(relative.min()) > 0.89
+    assert float(relative.max()) < 0.92
 
 
 def test_moist_convection_rains_and_conserves_enthalpy() -> None:
@@ -204,8 +204,8 @@ def test_bulk_fluxes_go_down_the_gradient_and_stop_at_equilibrium() -> None:
 
 def test_friction_is_strongest_at_the_ground_over_land_and_absent_aloft() -> None:
     rate = friction_rate(GEOMETRY, PARAMETERS)
-    assert (rate[1:5] == 0).all()
-    assert (np.diff(rate[4:], axis=0) > 0).all()
+    assert (rate[1:6] == 0).all()
+    assert (np.diff(rate[5:], axis=0) > 0).all()
     assert (rate[-1, :, 4:] > rate[-1, :, :4].max()).all()
     np.testing.assert_allclose(rate[0], 1 / (PARAMETERS.sponge_days * 86400))
 

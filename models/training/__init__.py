@@ -1,0 +1,1 @@
+"""Training of the components: data from trajectories, losses, one loop. No files, no Prefect."""
