@@ -55,13 +55,13 @@ class Radiation(nn.Module):
         register_tables(self, dtype, tables)
 
     def surface_equilibrium(
-        self, season: Float[Tensor, "batch lat lon"]
-    ) -> Float[Tensor, "batch lat lon"]:
+        self, season: Float[Tensor, "#batch lat lon"]
+    ) -> Float[Tensor, "#batch lat lon"]:
         """Return T_0 for the seasonal part ε sin φ [K]."""
         return self.annual_mean + season
 
     def forward(
-        self, column: Column, surface: Float[Tensor, "batch lat lon"]
+        self, column: Column, surface: Float[Tensor, "#batch lat lon"]
     ) -> Float[Tensor, "batch level lat lon"]:
         """Return the heating, with T_0 at the surface [K s-1]."""
         exner = torch.exp(EARTH.kappa * column.surface_log_pressure)[:, None] * self.level_exner

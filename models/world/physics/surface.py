@@ -48,10 +48,10 @@ class SurfaceState(NamedTuple):
         diurnal: Departure of the land surface from its daily mean [K].
     """
 
-    season: Float[Tensor, "batch lat lon"]
-    sea_temperature: Float[Tensor, "batch lat lon"]
-    ice: Float[Tensor, "batch lat lon"]
-    diurnal: Float[Tensor, "batch lat lon"]
+    season: Float[Tensor, "#batch lat lon"]
+    sea_temperature: Float[Tensor, "#batch lat lon"]
+    ice: Float[Tensor, "#batch lat lon"]
+    diurnal: Float[Tensor, "#batch lat lon"]
 
 
 class Surface(nn.Module):
@@ -121,7 +121,7 @@ class Surface(nn.Module):
         return qobs + self.warm_pool * torch.exp(-((latitude / 18.0) ** 2))
 
     def forward(
-        self, column: Column, state: SurfaceState, equilibrium: Float[Tensor, "batch lat lon"]
+        self, column: Column, state: SurfaceState, equilibrium: Float[Tensor, "#batch lat lon"]
     ) -> tuple[Tensor, Tensor]:
         """Return the heating [K s-1] and moistening [s-1] of the lowest layer.
 
