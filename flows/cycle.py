@@ -1,11 +1,16 @@
 """The flow `run`: the cycles of an experiment, one after the other, each a few tasks.
 
-The ledger says what is done: committed stages are not run again, a task is only started for an open stage.
-The flow and its tasks are asynchronous: a synchronous task costs 50 ms more (its own TLS context), a
-synchronous flow one second (its heartbeat thread). The work itself runs in a thread.
+    forecast -> ingest -> assimilate -> the next cycle
+                          assimilate -> verify -> publish
+
+Verification and publication of a cycle are off the critical path: they go on beside the next cycle.
+The ledger says what is done; a task is only started for an open stage. The flow and its tasks are
+asynchronous: a synchronous task costs 50 ms more (a TLS context of its own), a synchronous flow a
+second (its heartbeat thread). The work itself runs in a thread.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import pandas as pd
 from prefect import flow
@@ -17,7 +22,7 @@ from tasks.experiment import Experiment, cycle_name
 from tasks.plan import Plan
 from tasks.runtime import open_runtime
 
-__all__ = ["cycle", "run"]
+__all__ = ["run"]
 
 Task = Callable[[Experiment, str], Awaitable[object]]
 
@@ -38,21 +43,35 @@ TASKS: dict[str, Task] = {
 async def run(experiment: Experiment) -> None:
     """Run what the ledger lacks of an experiment's cycles."""
     plan = open_runtime(experiment).plan
-    for time in experiment.cycle_times():
-        await cycle(experiment, plan, time)
-        if shown := progress.current():
-            shown.advance(plan.ledger, time)
-    mean = summary.document(experiment, plan.ledger)["mean"]
+    behind: asyncio.Task[None] | None = None
+    try:
+        for time in experiment.cycle_times():
+            await run_stages(experiment, plan, time, ("forecast", "observations", "analysis"))
+            if behind:
+                await behind
+            behind = asyncio.create_task(finish(experiment, plan, time))
+    finally:
+        if behind:
+            await behind
+    mean = summary.document(experiment, plan)["mean"]
     await acreate_table_artifact(
         table=summary.table(mean), key="scores", description=f"Mean errors of {experiment.root}"
     )
 
 
-async def cycle(experiment: Experiment, plan: Plan, time: pd.Timestamp) -> None:
-    """Run the open stages of one cycle, and publish it."""
-    name = cycle_name(time)
-    for stage, task in TASKS.items():
+async def run_stages(
+    experiment: Experiment, plan: Plan, time: pd.Timestamp, stages: Sequence[str]
+) -> None:
+    """Run the open ones of some stages of a cycle, in order."""
+    for stage in stages:
         if plan.is_open(time, stage):
-            await task(experiment, name)
+            await TASKS[stage](experiment, cycle_name(time))
+
+
+async def finish(experiment: Experiment, plan: Plan, time: pd.Timestamp) -> None:
+    """Verify and publish a cycle."""
+    await run_stages(experiment, plan, time, ("verification",))
     if not plan.is_published(time):
-        await work.publish(experiment, name)
+        await work.publish(experiment, cycle_name(time))
+    if shown := progress.current():
+        shown.advance(plan, time)

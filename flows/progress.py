@@ -7,7 +7,7 @@ import pandas as pd
 
 from flows.summary import cycle_row
 from tasks.experiment import cycle_name
-from tasks.ledger import Ledger
+from tasks.plan import Plan
 
 __all__ = ["Bar", "Lines", "current", "show"]
 
@@ -19,14 +19,14 @@ class Lines:
         """Start before the first of `total` cycles."""
         self.total, self.done, self.began = total, 0, time.perf_counter()
 
-    def advance(self, ledger: Ledger, cycle_time: pd.Timestamp) -> None:
+    def advance(self, plan: Plan, cycle_time: pd.Timestamp) -> None:
         """Report a finished cycle."""
         self.done += 1
-        self.show(self.text(ledger, cycle_time))
+        self.show(self.text(plan, cycle_time))
 
-    def text(self, ledger: Ledger, cycle_time: pd.Timestamp) -> str:
+    def text(self, plan: Plan, cycle_time: pd.Timestamp) -> str:
         """Return the cycle's line."""
-        row = cycle_row(ledger, cycle_time)
+        row = cycle_row(plan, cycle_time)
         errors = "  ".join(
             f"{name} {row[name]:.3f}" for name in ("analysis", "background", "free")
         )

@@ -36,7 +36,7 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
         api.stop()
         raise
     _run_flow(api, runtime)
-    document = summary.document(experiment, runtime.plan.ledger)
+    document = summary.document(experiment, runtime.plan)
     if report:
         document["report"] = _write_report(experiment.root)
     wall, busy = time.perf_counter() - BEGAN, busy_seconds(BEGAN)

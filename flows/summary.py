@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.experiment import STAGES, Experiment
-from tasks.ledger import Ledger
+from tasks.plan import Plan
 
 __all__ = ["cycle_row", "document", "means", "table"]
 
@@ -18,9 +18,9 @@ SOURCES = ("analysis", "background", "free")
 Row = dict[str, Any]
 
 
-def cycle_row(ledger: Ledger, time: pd.Timestamp) -> Row:
+def cycle_row(plan: Plan, time: pd.Timestamp) -> Row:
     """Return what the ledger says of a finished cycle."""
-    commits = {stage: ledger.committed(time, stage) for stage in STAGES}
+    commits = {stage: plan.commit(time, stage) for stage in STAGES}
     done = {stage: commit for stage, commit in commits.items() if commit is not None}
     summary: Mapping[str, Any] = done["verification"].summary
     return {
@@ -36,9 +36,9 @@ def cycle_row(ledger: Ledger, time: pd.Timestamp) -> Row:
     }
 
 
-def document(experiment: Experiment, ledger: Ledger) -> dict[str, Any]:
+def document(experiment: Experiment, plan: Plan) -> dict[str, Any]:
     """Return the JSON document of a finished run."""
-    rows = [cycle_row(ledger, time) for time in experiment.cycle_times()]
+    rows = [cycle_row(plan, time) for time in experiment.cycle_times()]
     return {
         "experiment": experiment.root,
         "method": experiment.config.method.kind,

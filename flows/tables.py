@@ -1,11 +1,8 @@
-"""Tables for people on standard output."""
+"""Tables for people on standard output: plain text that also reads well in a log."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from flows import summary
 
@@ -14,26 +11,27 @@ __all__ = ["print_rows", "print_run"]
 
 def print_run(document: Mapping[str, Any]) -> None:
     """Print the mean errors of a run and where its report lies."""
-    rows = summary.table(document["mean"])
     title = (
-        f"mean squared error / climatological variance, {document['method']}, after the spin-up"
+        f"{document['method']}: mean squared error / climatological variance, after the spin-up"
     )
-    print_rows(rows, title)
-    lines = [f"experiment  {document['experiment']}"]
-    if "report" in document:
-        lines.append(f"report      {document['report']}")
-    lines.append(
-        f"{document['wall_seconds']:.1f} s, of which {100 * document['overhead']:.0f} % overhead"
-    )
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_rows(summary.table(document["mean"]), title)
+    overhead = f"of which {100 * document['overhead']:.0f} % overhead"
+    lines = [
+        f"experiment  {document['experiment']}",
+        *([f"report      {document['report']}"] if "report" in document else []),
+        f"time        {document['wall_seconds']:.1f} s, {overhead}",
+    ]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
 
 def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:
-    """Print rows of text as a table; the first column is to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left")
+    """Print rows of text under their names; the first column to the left, the others right."""
     names = list(rows[0]) if rows else []
-    for name in names:
-        table.add_column(name, justify="left" if name == names[0] else "right")
-    for row in rows:
-        table.add_row(*row.values())
-    Console().print(table)
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+    lines = [names, ["-" * width for width in widths], *([*row.values()] for row in rows)]
+    text = [title]
+    for line in lines if rows else []:
+        cells = zip(line, widths, strict=True)
+        aligned = [c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(cells)]
+        text.append("  ".join(aligned))
+    sys.stdout.write("\n".join(text) + "\n")

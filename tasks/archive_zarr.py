@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numcodecs.zstd import Zstd  # type: ignore[import-untyped]  # it has no stubs
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from pydantic import JsonValue
 

@@ -11,7 +11,7 @@ and the ledger, without loading anything.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -49,6 +49,7 @@ class Plan:
         identity: Configuration that makes another experiment.
         checkpoints: Digests of the components and of the reference.
         code: Digest of the science code.
+        known: Commits that were read; a commit never changes.
     """
 
     root: str
@@ -56,6 +57,7 @@ class Plan:
     identity: Mapping[str, Any]
     checkpoints: Mapping[str, str]
     code: str
+    known: dict[tuple[pd.Timestamp, str], Commit] = field(default_factory=dict)
 
     @classmethod
     def of(cls, experiment: Experiment, checkpoints: Mapping[str, str]) -> "Plan":
@@ -103,13 +105,22 @@ class Plan:
                 return [(time, "analysis")]
         return []
 
+    def commit(self, time: pd.Timestamp, stage: str) -> Commit | None:
+        """Return the commit of a stage, or None if it is not done."""
+        if (time, stage) not in self.known:
+            commit = self.ledger.committed(time, stage)
+            if commit is None:
+                return None
+            self.known[time, stage] = commit
+        return self.known[time, stage]
+
     def committed(self, time: pd.Timestamp, stage: str) -> Commit:
         """Return the commit of a stage.
 
         Raises:
             ValueError: The stage is not committed.
         """
-        commit = self.ledger.committed(time, stage)
+        commit = self.commit(time, stage)
         if commit is None:
             raise ValueError(f"stage {stage} of cycle {cycle_name(time)} is not committed")
         return commit
@@ -136,7 +147,7 @@ class Plan:
 
     def state(self, time: pd.Timestamp, stage: str) -> str:
         """Return `open`, `committed` or `stale` (made with something else than now)."""
-        commit = self.ledger.committed(time, stage)
+        commit = self.commit(time, stage)
         if commit is None:
             return "open"
         same = commit.fingerprint == self.fingerprint(stage, self.inputs(time, stage))
@@ -164,8 +175,9 @@ class Plan:
         """
         done = self.ledger.cycles()
         for time in times:
-            for stage in done.get(time, ()):
-                self.is_open(time, stage)
+            for stage in CYCLE_STAGES:
+                if stage in done.get(time, ()):
+                    self.is_open(time, stage)
 
     def is_published(self, time: pd.Timestamp) -> bool:
         """Return whether the whole cycle is in the archive; the scores are copied there last."""

@@ -31,7 +31,7 @@ def published_times(material: Material) -> list[pd.Timestamp]:
     return [time for time in times if has_state(material, time)]
 
 
-def maps(material: Material, time: pd.Timestamp | None) -> Section:
+def maps(material: Material, time: pd.Timestamp | None = None) -> Section:
     """Draw maps of one cycle, by default of the last."""
     key, title = "maps", "Maps"
     times = [time] if time is not None else published_times(material)[-1:]

@@ -156,15 +156,13 @@ class LOSDA:
         def observe(a: Tensor) -> Tensor:
             return observations.operator(self.statistics.denormalize(a, times))
 
-        error_std = self.statistics.error_std[None, :, None, None]
-        shape = (1, error_std.shape[1], *self.autoencoder.shape.grid)
-        climate = torch.zeros(shape, device=y.device)
-        first = lambda a: observations.operator(self.statistics.denormalize(a, times[:1]))
-        unit = torch.func.jvp(first, (climate,), (error_std.expand(shape).contiguous(),))[1].abs()
-        weight = observations.operator(self.area[None, None, :, None].expand(shape).contiguous())
-        return LatentObservations(
-            y, error, unit.clamp(min=1e-30).expand(members, -1), weight, observe
-        )
+        # absolute weights: a standard deviation does not change sign across a pole
+        spread = observations.operator.absolute()
+        shape = (1, len(self.statistics.std), *self.autoencoder.shape.grid)
+        unit = (self.statistics.std * self.statistics.error_std)[None, :, None, None]
+        unit = spread(unit.expand(shape).contiguous()).clamp(min=1e-30)
+        weight = spread(self.area[None, None, :, None].expand(shape).contiguous())
+        return LatentObservations(y, error, unit.expand(members, -1), weight, observe)
 
     def analysis(
         self,

@@ -126,7 +126,7 @@ class SpectralModel(nn.Module):
         return math.sqrt(4 * math.pi) * (math.log(target) - torch.log(mean))
 
     def forecast(
-        self, x: Float[Tensor, "batch field lat lon"], seconds: float | Tensor, hours: int | float
+        self, x: Float[Tensor, "batch field lat lon"], seconds: float | Tensor, hours: float
     ) -> Float[Tensor, "batch field lat lon"]:
         """Carry grid states `hours` forward from a time [s since 1 January 00 UTC]."""
         steps = hours * 3600 / self.settings.time_step

@@ -142,6 +142,20 @@ def api(environment: dict[str, str]) -> Iterator[server.PrefectApi]:
         patch.delenv("PREFECT_API_URL")
 
 
+@pytest.fixture(scope="session")
+def finished(tiny: Tiny, api: server.PrefectApi, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run of three cycles; copy it to change it."""
+    from configs import load
+    from flows.running import run_experiment
+    from tasks.experiment import Experiment
+
+    root = tmp_path_factory.mktemp("finished") / "e"
+    experiment = Experiment(root=str(root), config=load(str(tiny.config)))
+    document = run_experiment(experiment, report=False)
+    (root.parent / "document.json").write_text(json.dumps(document))
+    return root
+
+
 @pytest.fixture
 def losda(
     api: server.PrefectApi, capsys: pytest.CaptureFixture[str]
@@ -179,16 +193,3 @@ def losda_process(environment: dict[str, str]) -> Iterator[Callable[..., subproc
     for process in started:
         process.kill()
         process.communicate()
-
-
-def archive_of(root: Path) -> dict[str, bytes]:
-    """Return what people read of an experiment: the bytes of every published file."""
-    names = ("analysis.zarr", "background.zarr", "feedback", "scores")
-    files = [path for name in names for path in (root / name).rglob("*") if path.is_file()]
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
-
-
-def commits_of(root: Path) -> dict[str, dict[str, object]]:
-    """Return the commits of an experiment."""
-    files = (root / "ledger").rglob("*.json")
-    return {str(p.relative_to(root / "ledger")): json.loads(p.read_text()) for p in files}

@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,44 +11,41 @@ if TYPE_CHECKING:
     from conftest import Tiny
 
 Losda = Callable[..., tuple[int, str, str]]
+VERBS = ("forecast", "ingest", "assimilate", "verify", "publish")
 STAGES = {"forecast", "observations", "analysis", "verification"}
 ERRORS = {"analysis", "background", "free"}
 
 
 @pytest.fixture
-def finished(losda: Losda, tiny: "Tiny", tmp_path: Path) -> dict[str, Any]:
-    code, out, err = losda("run", tiny.config, "--out", tmp_path / "e", "--json", "--no-report")
-    assert code == 0, err
-    return dict(json.loads(out))
+def document(finished: Path) -> dict[str, Any]:
+    return dict(json.loads((finished.parent / "document.json").read_text()))
 
 
-def test_run_prints_one_json_document_with_the_errors_of_every_cycle(
-    finished: dict[str, Any],
-) -> None:
-    assert finished["method"] == "losda"
-    assert [c["cycle_time"][:13] for c in finished["cycles"]] == [
+def test_the_document_has_the_errors_of_every_cycle(document: dict[str, Any]) -> None:
+    assert document["method"] == "losda"
+    assert [c["cycle_time"][:13] for c in document["cycles"]] == [
         "2001-01-03T00", "2001-01-03T06", "2001-01-03T12",
     ]  # fmt: skip
-    for cycle in finished["cycles"]:
+    for cycle in document["cycles"]:
         assert set(cycle["seconds"]) == STAGES
         assert all(cycle[name] > 0 and cycle[f"{name}_wmse"] > 0 for name in ERRORS)
-    assert set(finished["mean"]["variables"]) == {"t", "msl"}
-    late = finished["cycles"][1:]
+    assert set(document["mean"]["variables"]) == {"t", "msl"}
+    late = document["cycles"][1:]
     for name in ERRORS:
         mean = sum(cycle[name] for cycle in late) / len(late)
-        assert finished["mean"][name] == pytest.approx(mean)
+        assert document["mean"][name] == pytest.approx(mean)
 
 
-def test_overhead_is_what_is_neither_model_nor_input_output(finished: dict[str, Any]) -> None:
-    wall, busy = finished["wall_seconds"], finished["busy_seconds"]
-    stages = sum(sum(cycle["seconds"].values()) for cycle in finished["cycles"])
+def test_overhead_is_what_is_neither_model_nor_input_output(document: dict[str, Any]) -> None:
+    wall, busy = document["wall_seconds"], document["busy_seconds"]
+    stages = sum(sum(cycle["seconds"].values()) for cycle in document["cycles"])
     assert 0 < busy < wall
     assert busy >= 0.9 * stages
-    assert finished["overhead"] == pytest.approx(1 - busy / wall)
+    assert document["overhead"] == pytest.approx(1 - busy / wall)
 
 
 def test_the_archive_is_plain_zarr_and_parquet(finished: dict[str, Any], tmp_path: Path) -> None:
-    root = tmp_path / "e"
+    root = finished
     for name in ("analysis", "background"):
         ds = xr.open_zarr(root / f"{name}.zarr", consolidated=False)
         assert ds["t"].dims == ("time", "level", "latitude", "longitude")
@@ -56,3 +54,37 @@ def test_the_archive_is_plain_zarr_and_parquet(finished: dict[str, Any], tmp_pat
         assert bool(ds["t"].notnull().all())
     assert len(list((root / "feedback").iterdir())) == 3
     assert len(list((root / "scores").iterdir())) == 3
+
+
+def test_standard_output_is_one_json_document_and_progress_is_elsewhere(
+    losda: Losda, finished: Path, tiny: "Tiny"
+) -> None:
+    code, out, err = losda("run", tiny.config, "--out", finished, "--json", "--no-report")
+    assert code == 0
+    assert json.loads(out)["cycles"][2]["cycle_time"] == "2001-01-03T12:00:00"
+    assert "20010103T12  3/3" in err
+    code, out, err = losda("run", tiny.config, "--out", finished, "--no-report")
+    assert code == 0
+    assert "analysis" in out and "msl" in out and str(finished) in out
+
+
+def test_prefect_recorded_the_run_and_its_tasks_by_name(finished: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    names = {f"{verb}-20010103T{hour}" for verb in VERBS for hour in ("00", "06", "12")}
+    with get_client(sync_client=True) as client:
+        ended = time.monotonic() + 30
+        while time.monotonic() < ended:
+            runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["run"])))
+            tasks = {task.name: task.state_type for task in client.read_task_runs()}
+            if names <= set(tasks) and all(run.state_name == "Completed" for run in runs):
+                break
+            time.sleep(0.2)
+    assert "tiny-losda" in {run.name for run in runs}
+    assert {tasks[name] for name in names} == {"COMPLETED"}
+
+
+def test_losda_beats_its_background_with_an_untrained_prior(document: dict[str, Any]) -> None:
+    mean = document["mean"]
+    assert mean["analysis"] < mean["background"] < mean["free"]

@@ -1,5 +1,7 @@
 """The dynamical core against an independent one, dinosaur-torch, in double precision."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -34,9 +36,12 @@ class Oracle:
 
     def __init__(self, truncation: int) -> None:
         self.specs = units.SimUnits.from_si()
-        unit = scales.units
+        unit: Any = scales.units
         self.second = float(self.specs.nondimensionalize(1 * unit.s))
-        si = lambda value, of: self.specs.dimensionalize(value, of).m
+
+        def si(value: float, of: object) -> float:
+            return float(self.specs.dimensionalize(value, of).m)
+
         planet = Planet(
             radius=si(self.specs.radius, unit.m),
             rotation=si(self.specs.angular_velocity, 1 / unit.s),

@@ -20,7 +20,7 @@ from models.world.physics.surface import Surface, friction_rate
 from models.world.vertical import EIGHT_LEVELS
 
 PARAMETERS = PhysicsParameters()
-LATITUDE, LONGITUDE = np.arange(-80.0, 81.0, 20.0), np.arange(8) * 45.0
+LATITUDE, LONGITUDE = np.linspace(-80, 80, 9), np.linspace(0, 315, 8)
 LAND = np.zeros((9, 8))
 LAND[:, 4:] = 1.0
 GEOMETRY = Geometry(LATITUDE, LONGITUDE, LAND, np.array(EIGHT_LEVELS.half_levels), 3600.0)
