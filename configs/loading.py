@@ -18,7 +18,7 @@ from configs.describe import describe
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
-RESERVED = frozenset({"LOSDA_CACHE"})
+RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
 

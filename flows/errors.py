@@ -1,8 +1,8 @@
 """What the command line says when something is wrong: one line on standard error, and the exit code.
 
-0: done. 1: it failed. 2: the input is wrong; nothing was changed. Mistakes in the input are ValueErrors everywhere;
-any other exception than a failure of input and output is a mistake in the program and shows its traceback.
-LOSDA_TRACEBACK=1 shows it always.
+0: done. 1: it failed. 2: the input is wrong; nothing was changed. Mistakes in the input are ValueErrors
+everywhere, failures are OSErrors (input and output) or ArithmeticErrors (a state blew up). Any other
+exception is a mistake in the program and shows its traceback; LOSDA_TRACEBACK=1 shows it always.
 """
 
 import functools
@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
+
+from cyclopts import CycloptsError
 
 __all__ = ["reported"]
 
@@ -23,7 +25,7 @@ def reported(command: Callable[P, int | None]) -> Callable[P, int]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return command(*args, **kwargs) or 0
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, ArithmeticError) as error:
             if os.environ.get("LOSDA_TRACEBACK"):
                 raise
             sys.stderr.write(f"losda: {one_line(error)}\n")
@@ -35,4 +37,8 @@ def reported(command: Callable[P, int | None]) -> Callable[P, int]:
 def one_line(error: BaseException) -> str:
     """Return the message of an exception as one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, (ValueError, CycloptsError))
+        else f"{type(error).__name__}: {text}"
+    )

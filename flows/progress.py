@@ -9,7 +9,7 @@ from flows.summary import cycle_row
 from tasks.experiment import cycle_name
 from tasks.plan import Plan
 
-__all__ = ["Bar", "Lines", "current", "show"]
+__all__ = ["Bar", "Lines", "Steps", "current", "show"]
 
 
 class Lines:
@@ -63,6 +63,22 @@ class Bar(Lines):
     def close(self) -> None:
         """Leave the bar as it is."""
         self.progress.stop()
+
+
+class Steps:
+    """A line for every tenth of some work."""
+
+    def __init__(self, name: str) -> None:
+        """Start before any of the work, counted in `name`."""
+        self.name, self.tenths = name, -1
+
+    def show(self, done: int, total: int) -> None:
+        """Write a line where a tenth is complete."""
+        tenths = 10 * done // total
+        if tenths > self.tenths:
+            self.tenths = tenths
+            sys.stderr.write(f"{done}/{total} {self.name}\n")
+            sys.stderr.flush()
 
 
 _current: Lines | None = None

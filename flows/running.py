@@ -1,6 +1,7 @@
 """Start a run so that nothing waits: the Prefect API and the reference come up while the components load."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -66,6 +67,8 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
     try:
         from flows.cycle import run
 
+        # What is loaded by now stays to the end; not to walk it saves a second at exit.
+        gc.freeze()
         api.wait()
         asyncio.run(run(runtime.experiment))
     finally:

@@ -56,13 +56,13 @@ class PrefectApi:
         """Return when the API answers.
 
         Raises:
-            RuntimeError: It does not.
+            ConnectionError: It does not.
         """
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=seconds):
                 return
         except (urllib.error.URLError, OSError) as error:
-            raise RuntimeError(f"the Prefect API at {self.url} does not answer: {error}") from None
+            raise ConnectionError(f"the Prefect API at {self.url} does not answer: {error}") from None
 
     def stop(self) -> None:
         """End the server, if it is ours."""

@@ -49,7 +49,7 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
         generators = [torch_generator(seed, time, "analysis", member) for member in members]
         analysis = runtime.method(x_b, time, observations, generators)
         if not analysis.x_a.isfinite().all():
-            raise RuntimeError(f"the analysis of {time} has values that are not finite")
+            raise FloatingPointError(f"the analysis of {time} has values that are not finite")
     with watch.part("observations"):
         o_minus_a = departures(observations, analysis.x_a)
         feedback = with_used(feedback, "o_minus_a", o_minus_a)

@@ -13,7 +13,7 @@ from tasks import report_runs, report_scores, report_states, store
 from tasks.report_data import read_material
 from tasks.report_material import Material, Truth
 from tasks.report_numbers import ALL, BACKGROUND_UNITS, NORMALIZED, SummaryRow, summary
-from tasks.report_page import Page, Section, Tile, render, time_name
+from tasks.report_page import Page, Section, Tile, count_of, render, time_name
 from tasks.report_style import STYLE, digits
 
 __all__ = ["write_report"]
@@ -81,7 +81,9 @@ def subtitle(material: Material) -> str:
         f"observations {report_runs.plain(network_of(settings.get('observations')))}",
     ]
     if times:
-        parts.append(f"{len(times)} cycles, {time_name(times[0])} to {time_name(times[-1])}")
+        parts.append(
+            f"{count_of(len(times), 'cycle')}, {time_name(times[0])} to {time_name(times[-1])}"
+        )
     return " · ".join(parts)
 
 
@@ -95,6 +97,8 @@ def verdict(rows: Sequence[SummaryRow]) -> str:
     known = [row for row in rows if row.difference == row.difference]
     if not known:
         return ""
+    if not any(row.difference for row in known):
+        return "The analysis is the background: nothing was assimilated."
     better = sum(row.difference < 0 for row in known)
     certain = sum(row.interval[1] < 0 for row in known)
     text = f"The analysis is better than the background for {better} of {len(known)} variables"

@@ -13,6 +13,7 @@ from tasks.report_numbers import ALL, SOURCES
 from tasks.report_style import PENS, Pen, digits, legend, panels
 
 Titles = Mapping[str, str]
+MANY = 150  # cycles whose single values are more than a line can show
 ENSEMBLE = {
     "rmse": PENS["analysis"]._replace(label="RMSE of the mean analysis"),
     "spread": Pen("spread of the members", "#e69f00", "-"),
@@ -43,11 +44,32 @@ def has(table: pd.DataFrame, source: str) -> bool:
 
 def draw_sources(ax: Axes, table: pd.DataFrame, variable: str) -> None:
     """Draw one line per source, the analysis on top."""
-    marker = "o" if len(table) < 3 else ""
     for source in (source for source in SOURCES if (variable, source) in table):
-        pen, values = PENS[source], table[variable, source].to_numpy()
-        (line,) = ax.plot(table.index.to_numpy(), values, color=pen.color, linewidth=1.5)
-        line.set(linestyle=pen.line, marker=marker, markersize=4)
+        draw_series(ax, table[variable, source], PENS[source])
+
+
+def draw_series(ax: Axes, series: pd.Series, pen: Pen) -> None:
+    """Draw a value per cycle; for many cycles thinly, and boldly their running mean."""
+    times, values = series.index.to_numpy(), series.to_numpy()
+    window = running(len(series))
+    bold, width = values, 1.5
+    if window > 1:
+        ax.plot(times, values, color=pen.color, linewidth=0.6, alpha=0.35)
+        bold = series.rolling(window, center=True, min_periods=1).mean().to_numpy()
+    (line,) = ax.plot(times, bold, color=pen.color, linewidth=width, linestyle=pen.line)
+    line.set(marker="o" if len(series) < 3 else "", markersize=4)
+
+
+def running(count: int) -> int:
+    """Return the number of cycles in a running mean, 1 where there are few."""
+    return 1 if count <= MANY else count // 40 * 2 + 1
+
+
+def running_note(count: int) -> str:
+    """Say what thin and bold lines are, if there are both."""
+    window = running(count)
+    text = f" Thin: every cycle; bold: running mean over {window} cycles."
+    return text if window > 1 else ""
 
 
 def shade_spin_up(ax: Axes, times: pd.Index, end: pd.Timestamp | None) -> None:
@@ -58,6 +80,9 @@ def shade_spin_up(ax: Axes, times: pd.Index, end: pd.Timestamp | None) -> None:
 
 def time_axis(ax: Axes) -> None:
     """Write dates briefly and never on top of each other."""
+    first, last = ax.dataLim.intervalx
+    if first == last:
+        ax.set_xlim(first - 0.5, last + 0.5)
     locator = AutoDateLocator(  # type: ignore[no-untyped-call]
         minticks=3, maxticks=6
     )
@@ -83,9 +108,9 @@ def error_axis(ax: Axes) -> None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.set_ylim(bottom=min(0.0, values.min()))
+        ax.set_ylim(min(0.0, values.min()), 1.08 * values.max() or 1.0)
         ax.yaxis.set_major_locator(MaxNLocator(5))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 2)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def error_by_level(
@@ -149,8 +174,7 @@ def ensemble_through_time(tables: Mapping[str, pd.DataFrame], titles: Titles) ->
     figure, axes = panels(len(names))
     for ax, name in zip(axes, names, strict=True):
         for metric, table in tables.items():
-            series = table[name]["analysis"]
-            ax.plot(series.index.to_numpy(), series.to_numpy(), color=ENSEMBLE[metric].color)
+            draw_series(ax, table[name, "analysis"], ENSEMBLE[metric])
         time_axis(ax)
         error_axis(ax)
         ax.set_title(titles[name])

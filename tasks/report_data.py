@@ -25,6 +25,7 @@ from tasks.report_observations import departures_of
 
 __all__ = ["read_material"]
 
+COMPONENTS = "components"  # the digests in experiment.yaml
 TRACE, TRUTH = "trace.json", "truth"  # files of an analysis and of a verification
 
 SCORE_COLUMNS = {
@@ -67,8 +68,8 @@ def read_material(root: str, truth: Truth | None = None) -> Material:
     truth = truth or stored_truth(root, commits, states.get("analysis"))
     return Material(
         root=root,
-        configuration=document.get("configuration", document),
-        components=document.get("components", {}),
+        configuration={key: value for key, value in document.items() if key != COMPONENTS},
+        components=document.get(COMPONENTS, {}),
         commits=commits,
         traces=read_traces(root, commits),
         scores=joined,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tasks.report_curves import time_axis
+from tasks.report_curves import draw_series, time_axis
 from tasks.report_style import PALETTE, PENS, WIDTH, Line, Pen, legend, panels
 
 MEDIAN = Pen("median over the cycles and their 10–90 % range", "#0072b2", "-")
@@ -19,16 +19,19 @@ COUNTS = {"used": Pen("used", "#0072b2", "-"), "rejected": Pen("rejected", "#d55
 COST_TITLES = {
     "J_b": "J_b: distance from the prior",
     "J_o": "J_o: misfit to the observations",
-    "J": "J: the sum",
+    "J": "J: the sum of both",
 }
 SUFFIX = "_before"
+STATISTICS: dict[str, Line] = {"standard deviation": "-", "mean": ":"}
 
 
 def cost_terms(traces: pd.DataFrame) -> list[str]:
     """Return the columns of a trace that are terms of the cost function after a step."""
     names = (str(name) for name in traces.columns)
     terms = [name for name in names if name == "J" or name.startswith("J_")]
-    return sorted(term for term in terms if not term.endswith(SUFFIX))
+    return sorted(
+        (term for term in terms if not term.endswith(SUFFIX)), key=lambda t: (t == "J", t)
+    )
 
 
 def cost_by_step(traces: pd.DataFrame, expected: float | None) -> Figure:
@@ -37,7 +40,7 @@ def cost_by_step(traces: pd.DataFrame, expected: float | None) -> Figure:
     figure, axes = panels(len(terms), columns=min(3, max(2, len(terms))), height=2.6)
     for ax, term in zip(axes, terms, strict=True):
         draw_term(ax, traces, term)
-        if expected and term == "J_o":
+        if expected and term == "J":
             ax.axhline(expected, color=EXPECTED.color, linestyle=EXPECTED.line)
         ax.set_title(COST_TITLES.get(term, term))
         cost_axes(ax, traces, term)
@@ -77,12 +80,13 @@ def cost_axes(ax: Axes, traces: pd.DataFrame, term: str) -> None:
     elif (values >= 0).all():
         ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    ax.set_xlabel("reverse step")
-    if "sigma" in traces:
+    if "sigma" not in traces:
+        ax.set_xlabel("reverse step")
+    else:
         noise = traces.groupby("step")["sigma"].median()
-        names = {round(s): f"{s:g}\nσ {v:.2g}" for s, v in zip(noise.index, noise, strict=True)}
+        pairs = zip(noise.index, noise, strict=True)
+        names = {round(s): f"step {s:g}\nσ {v:.2g}" for s, v in pairs}
         ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: names.get(round(step), "")))
-        ax.set_xlabel("reverse step and its noise level", labelpad=1)
 
 
 def departures_through_time(
@@ -93,18 +97,17 @@ def departures_through_time(
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
         rows = table.xs(name, level="variable") * scales[name]
         for letter, source in (("b", "background"), ("a", "analysis")):
-            for statistic, line in (("std", "-"), ("mean", ":")):
-                series = rows[f"o_minus_{letter}_{statistic}"].to_numpy()
-                ax.plot(rows.index.to_numpy(), series, color=PENS[source].color, linestyle=line)
+            for statistic, line in zip(("std", "mean"), STATISTICS.values(), strict=True):
+                pen = PENS[source]._replace(line=line)
+                draw_series(ax, rows[f"o_minus_{letter}_{statistic}"], pen)
         ax.axhline(0, color="#888888", linewidth=0.7)
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.set_title(title)
         time_axis(ax)
-    lines: tuple[tuple[str, Line], ...] = (("standard deviation", "-"), ("mean", ":"))
     pens = [
         Pen(f"{kind} {statistic}", PENS[source].color, line)
         for kind, source in (("O−B", "background"), ("O−A", "analysis"))
-        for statistic, line in lines
+        for statistic, line in STATISTICS.items()
     ]
     legend(figure, pens)
     return figure
@@ -116,8 +119,7 @@ def counts_and_chi2(table: pd.DataFrame) -> Figure:
     names = list(table.index.get_level_values("variable").unique())
     pens = [Pen(n, PALETTE[i % len(PALETTE)], "-") for i, n in enumerate(names)]
     for pen in pens:
-        series = table.xs(pen.label, level="variable")["chi2"]
-        left.plot(series.index.to_numpy(), series.to_numpy(), color=pen.color, linewidth=1.4)
+        draw_series(left, table["chi2"].xs(pen.label, level="variable"), pen)
     left.axhline(1, color="#222222", linestyle="--", linewidth=1)
     left.set_ylim(bottom=0)
     left.set_title("χ² of O−B (1 where the assumed errors are right)")

@@ -71,6 +71,11 @@ def render(page: Page) -> str:
     return environment.from_string(text).render(page=page)
 
 
+def count_of(count: int, noun: str) -> str:
+    """Write a number and its noun, in the plural where it must be."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def time_name(time: pd.Timestamp) -> str:
     """Write a time as people do."""
     return f"{time:%Y-%m-%d %H} UTC"

@@ -8,9 +8,10 @@ import yaml
 
 from tasks import report_monitoring as monitoring
 from tasks.experiment import STAGES
+from tasks.report_curves import running_note
 from tasks.report_material import Material
 from tasks.report_page import Figure, Section, Table
-from tasks.report_style import digits, inline_svg
+from tasks.report_style import digits, fixed, inline_svg
 
 __all__ = ["configuration", "cost", "observations", "plain", "timings"]
 
@@ -22,14 +23,16 @@ def cost(material: Material) -> Section:
     if traces.empty or "step" not in traces or not monitoring.cost_terms(traces):
         return Section(key, title, missing="The method left no trace of a cost function.")
     late = traces[traces["cycle_time"].map(material.is_counted).astype(bool)]
+    if {"J_b", "J_o"} <= set(late) and "J" not in late:
+        late = late.assign(J=late["J_b"] + late["J_o"])
     used = material.departures.through_time()["used"].groupby(level="cycle_time").sum()
     expected = float(used[used.index.map(material.is_counted)].median()) / 2 if len(used) else None
     figure = monitoring.cost_by_step(late, expected)
     caption = (
         "Terms of the cost function J = J_b + J_o at the end of every reverse step of the "
         "diffusion, in the analyses after the spin-up. J_o is half the sum of squared departures "
-        "over their error variance: where the fit is as close as the errors allow, it is about "
-        "half the number of observations (dotted)."
+        "over their error variance. If prior and observations have the errors that are assumed, "
+        "the minimum of J is about half the number of observations (dotted; Talagrand 1999)."
     )
     return Section(key, title, [Figure(inline_svg(figure, title), caption)])
 
@@ -43,18 +46,20 @@ def observations(material: Material) -> Section:
     names = list(table.index.get_level_values("variable").unique())
     scales = {name: material.unit(name)[0] for name in names}
     titles = {name: f"{material.title(name)} [{material.unit(name)[1]}]" for name in names}
+    note = running_note(table.index.get_level_values("cycle_time").nunique())
     departures = monitoring.departures_through_time(table, titles, scales)
     chi2 = monitoring.counts_and_chi2(table)
     figures = [
         Figure(
             inline_svg(departures, "Departures"),
             "Observation minus background and observation minus analysis of the used observations "
-            "in every cycle, all levels together: standard deviation and mean.",
+            "in every cycle, all levels together: standard deviation and mean." + note,
         ),
         Figure(
             inline_svg(chi2, "Chi-square and counts"),
             "Left: mean of (O−B)² / (σ_o² + σ_b²) per variable, with the background error σ_b that "
-            "the check of the observations assumed. Right: number of observations in every cycle.",
+            "the check of the observations assumed. Right: number of observations in every cycle."
+            + note,
         ),
     ]
     return Section(key, title, figures, [departure_table(material), rejection_table(material)])
@@ -141,13 +146,15 @@ def timing_table(parts: pd.DataFrame, stages: pd.DataFrame) -> Table:
         rows += [["", str(part), *cells(own[part], total)] for part in largest]
     rows.append(["cycle", "all", *cells(stages.sum(axis=1), total)])
     header = ["stage", "part", "median [s]", "maximum [s]", "share"]
-    return Table(header, rows, "Seconds of a cycle by stage and part.", labels=2)
+    return Table(
+        header, rows, "Seconds of a cycle by stage and part, of the cycles that had it.", labels=2
+    )
 
 
 def cells(series: pd.Series, total: float) -> list[str]:
     """Write median, maximum and share of the total."""
     share = 100 * float(series.sum()) / total if total else np.nan
-    return [digits(float(series.median())), digits(float(series.max())), f"{share:.0f} %"]
+    return [fixed(float(series.median()), 3), fixed(float(series.max()), 3), f"{share:.0f} %"]
 
 
 def configuration(material: Material) -> Section:

@@ -16,7 +16,7 @@ from tasks.report_numbers import (
     summary,
     through_time,
 )
-from tasks.report_page import Figure, Section, Table
+from tasks.report_page import Figure, Section, Table, count_of
 from tasks.report_style import digits, fixed, inline_svg
 
 __all__ = ["ensemble", "forecasts", "levels", "summary_section", "time_series"]
@@ -41,11 +41,13 @@ def summary_caption(material: Material) -> str:
     """Say what the numbers of the summary are."""
     count, last = len(material.counted_times), material.counted_times[-1]
     skipped = len(material.cycle_times) - count
-    which = f"after {skipped} cycles of spin-up" if skipped else "from the first one on"
+    which = (
+        f"after {count_of(skipped, 'cycle')} of spin-up" if skipped else "from the first one on"
+    )
     if material.spin_up_end is None:
         which = "(all there are: none is past the spin-up)"
     return (
-        f"Means over {count} cycles {which}, until {last:%Y-%m-%d %H} UTC. Errors: {MEASURE}, mean "
+        f"Means over {count_of(count, 'cycle')} {which}, until {last:%Y-%m-%d %H} UTC. Errors: {MEASURE}, mean "
         "over the levels; 1 is the error of a climatological mean. The last row is in units of the "
         "24 h background-error variance. Intervals: paired block bootstrap over the cycles; "
         "an interval below zero says that the analysis is better than the background by more than "
@@ -87,7 +89,7 @@ def time_series(material: Material) -> Section:
     caption = (
         f"Error of every cycle: {MEASURE}, mean over the levels. Shaded: the spin-up, which the "
         "means leave out. Logarithmic where an error changes much."
-    )
+    ) + curves.running_note(len(table))
     return Section(key, title, [Figure(inline_svg(figure, title), caption)])
 
 
@@ -137,8 +139,8 @@ def forecasts(material: Material) -> Section:
     figure = curves.error_by_lead(table, free, material.titles)
     started = material.counted.query("source == 'forecast'")["cycle_time"].nunique()
     caption = (
-        f"Forecast error against lead time, the mean over {started} forecasts from analyses after "
-        f"the spin-up: {MEASURE}, mean over the levels. Lead time 0 is the analysis. Dashed: mean "
+        f"Forecast error against lead time, the mean over {count_of(started, 'forecast')} from "
+        f"analyses after the spin-up: {MEASURE}, mean over the levels. Lead time 0 is the analysis. Dashed: mean "
         "error of the free run, the level at which the observations are forgotten."
     )
     return Section(key, title, [Figure(inline_svg(figure, title), caption)])

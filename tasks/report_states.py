@@ -15,7 +15,7 @@ from tasks.report_fields import (
 )
 from tasks.report_maps import Grid, draw_field
 from tasks.report_material import Material
-from tasks.report_page import Figure, Section, time_name
+from tasks.report_page import Figure, Section, count_of, time_name
 from tasks.report_spectra import Spectra, draw_ranks, draw_spectra
 from tasks.report_style import inline_png, inline_svg
 
@@ -79,7 +79,7 @@ def spectra(material: Material) -> Section:
     )
     caption = (
         f"Power by zonal wavenumber (waves around the globe), mean over the latitudes of {rows} "
-        f"and over {len(times)} cycles. An error as large as the truth at a scale means that "
+        f"and over {count_of(len(times), 'cycle')}. An error as large as the truth at a scale means that "
         "nothing is known of it; an analysis below the truth has lost variance there."
     )
     if material.truth is None:
@@ -102,8 +102,8 @@ def ensemble(material: Material) -> Section | None:
             histograms[material.field_title(*field)] = ranks
     if histograms:
         caption = (
-            f"Rank of the truth among the members of the analysis, over all points and {len(times)} "
-            "cycles, weighted by area. Flat (dashed) is reliable; a U says too little spread."
+            f"Rank of the truth among the members of the analysis, over all points and "
+            f"{count_of(len(times), 'cycle')}, weighted by area. Flat (dashed) is reliable; a U says too little spread."
         )
         figures.append(Figure(inline_svg(draw_ranks(histograms), "Rank histograms"), caption))
     return Section("ensemble", "Ensemble", figures)

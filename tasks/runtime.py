@@ -91,7 +91,7 @@ def open_runtime(experiment: Experiment) -> Runtime:
     Raises:
         ValueError: A component is missing or altered, or does not fit the others; or the reference is wrong.
     """
-    with _lock:
+    with _lock, working():
         torch.set_num_threads(1)
         return _build(experiment)
 

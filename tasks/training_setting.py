@@ -119,7 +119,7 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     _, validation = data.period_trajectories(config, judged, str(workshop.directory))
     features = position_features(spec.grid)
     bench = Bench(workshop, config.train, spec, features, report)
-    statistics = fit_climatology(bench, trajectories, 5)
+    statistics = fit_climatology(bench, trajectories, 5 if covers_year(trajectories) else 1)
     forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
@@ -141,6 +141,11 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
         extra,
         tuple(sorted({fraction, *config.train.denoiser.fractions})),
     )
+
+
+def covers_year(trajectories: Trajectories) -> bool:
+    """Return whether the seasons can be told from a single stream; else the mean must do."""
+    return trajectories.length * trajectories.step >= pd.Timedelta(days=360)
 
 
 def learned_forecast(

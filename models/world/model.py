@@ -4,6 +4,10 @@ A step is SIL3 (`models.world.timestepping`) with the physics held fixed over it
 hyperdiffusion, S ← S exp(-Δt / τ (l (l+1) / N (N+1))^h), and a correction of the mean of ln p_s
 that keeps the global mass of air. Grid states are `[batch, field, lat, lon]` with the fields
 u, v, T, q (top down) and p_s in SI units; latitudes run from south to north.
+
+Most of a step is many small operations on arrays of 0.1 to 1 MB. One thread is fastest, and glibc
+should keep freed buffers instead of returning them to the system:
+MALLOC_MMAP_THRESHOLD_=33554432, MALLOC_TRIM_THRESHOLD_=536870912, MALLOC_TOP_PAD_=67108864.
 """
 
 import math

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import xarray as xr
 
+from tasks import store
+
 if TYPE_CHECKING:
     from conftest import Tiny
 
@@ -88,3 +90,22 @@ def test_prefect_recorded_the_run_and_its_tasks_by_name(finished: Path) -> None:
 def test_losda_beats_its_background_with_an_untrained_prior(document: dict[str, Any]) -> None:
     mean = document["mean"]
     assert mean["analysis"] < mean["background"] < mean["free"]
+
+
+@pytest.mark.s3
+def test_a_run_on_s3_equals_one_on_the_disk(
+    losda: Losda, tiny: "Tiny", finished: Path, s3_root: str
+) -> None:
+    code, out, err = losda("run", tiny.config, "--out", s3_root, "--no-report", "--json")
+    assert code == 0, err
+    assert json.loads(out)["experiment"] == s3_root
+    for folder in ("analysis.zarr", "background.zarr", "feedback", "scores"):
+        names = store.files(f"{s3_root}/{folder}")
+        assert set(names) == {
+            str(path.relative_to(finished / folder))
+            for path in (finished / folder).rglob("*")
+            if path.is_file()
+        }
+        for name in names:
+            there = store.read_bytes(f"{s3_root}/{folder}/{name}")
+            assert there == (finished / folder / name).read_bytes(), name

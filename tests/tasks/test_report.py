@@ -133,7 +133,7 @@ def make_experiment(root: str, recipe: Recipe) -> World:
         "method": {"kind": "losda", "preset": "fast", "members": recipe.members},
     }  # fmt: skip
     components = {"autoencoder": "a1" * 32, "denoiser": "b2" * 32, "statistics": "c3" * 32}
-    open_experiment(root, {"configuration": settings, "components": components})
+    open_experiment(root, settings | {"components": components})
     for number in range(recipe.cycles):
         write_cycle(root, world, START + number * STEP, number)
     return world

@@ -1,0 +1,110 @@
+"""`losda train` on the 60 days of a real reanalysis, then a cycle with what it published."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from configs import load
+from tasks.components import Components
+from tasks.registry import Registry
+from tasks.workshop import Workshop
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+DATA = REPOSITORY / "tests" / "data" / "era-interim-europe"
+SETTINGS = {
+    "train.period.start": "2007-12-01T12:00",
+    "train.period.end": "2008-01-05T12:00",
+    "train.validation.start": "2008-01-06T12:00",
+    "train.validation.end": "2008-01-29T12:00",
+    "train.threads": 1,
+    "train.judged_cycles": 10,
+    "train.emulator.iterations": 5,
+    "train.autoencoder.iterations": 10,
+    "train.denoiser.iterations": 5,
+    "train.denoiser.generations": 1,
+    "train.denoiser.cycles": 5,
+    "train.denoiser.streams": 2,
+    "train.denoiser.forecasts": 4,
+    "start": "2008-01-20T12:00",
+    "cycles": 4,
+    "spin_up": 1,
+    "verification.forecast_lead": "P1D",
+}
+
+
+def losda(command: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    changes = SETTINGS | {"reference.address": DATA, "registry": folder / "work" / "registry"}
+    overrides = [f"--set={key}={value}" for key, value in changes.items()]
+    program = "from flows.cli import app; app()"
+    return subprocess.run(
+        [sys.executable, "-c", program, command, "era-interim-europe", *overrides, *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    done = losda("train", folder, "--out", str(folder / "work"), "--json")
+    assert done.returncode == 0, done.stderr
+    (folder / "document.json").write_text(done.stdout)
+    return folder
+
+
+def test_all_components_are_published_with_their_parents(trained: Path) -> None:
+    document = json.loads((trained / "document.json").read_text())
+    assert set(document["components"]) == {"statistics", "emulator", "autoencoder", "denoiser"}
+    registry = Registry(str(trained / "work" / "registry"))
+    prior = registry.load("denoiser", "era-interim-europe")
+    assert prior.card.parents["autoencoder"] == document["components"]["autoencoder"]
+    assert prior.card.training["period"]["end"].startswith("2008-01-05")
+    assert set(document["scores"]["reconstruction"]) == {"msl", "z", "t", "all"}
+    assert document["scores"]["reconstruction"]["all"] < 0.3
+
+
+def test_the_same_command_again_makes_nothing_anew(trained: Path) -> None:
+    products = {p: p.stat().st_mtime_ns for p in (trained / "work").glob("*.safetensors")}
+    again = losda("train", trained, "--out", str(trained / "work"), "--json")
+    assert again.returncode == 0, again.stderr
+    first = json.loads((trained / "document.json").read_text())
+    assert json.loads(again.stdout)["components"] == first["components"]
+    assert {p: p.stat().st_mtime_ns for p in products} == products
+
+
+def test_the_published_components_cycle_and_beat_the_background(trained: Path) -> None:
+    done = losda("run", trained, "--out", str(trained / "experiment"), "--json")
+    assert done.returncode == 0, done.stderr
+    mean = json.loads(done.stdout)["mean"]
+    assert mean["analysis"] < mean["background"]
+    assert (trained / "experiment" / "report.html").stat().st_size > 10_000
+
+
+def test_loaded_components_are_those_that_were_trained(trained: Path) -> None:
+    changes = [f"reference.address={DATA}", f"registry={trained / 'work' / 'registry'}"]
+    parts = Components(load("era-interim-europe", changes))
+    reference = parts.reference(str(trained / "unused"))
+    statistics = parts.statistics(reference.spec)
+    kept = Workshop(trained / "work").tensors("statistics", dict)
+    for name, value in statistics.state_dict().items():
+        assert torch.equal(value, kept[name]), name
+
+
+def test_overlapping_periods_are_refused(tmp_path: Path) -> None:
+    done = losda("train", tmp_path, "--set=train.validation.start=2008-01-02T12:00")
+    assert done.returncode == 2
+    assert "train.validation: overlaps train.period; they must be disjoint" in done.stderr
+
+
+def test_another_configuration_in_the_same_directory_is_refused(trained: Path) -> None:
+    done = losda("train", trained, "--out", str(trained / "work"), "--set=train.seed=3")
+    assert done.returncode == 2
+    assert "seed is 0 there and 3 here" in done.stderr
