@@ -84,7 +84,7 @@ class Observations(Model):
 
     network: Network = Columns()
     """Observations drawn from the reference with Gaussian errors."""
-    background_check: Positive = 8.0
+    background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B."""
 
 

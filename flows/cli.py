@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.text import Text
+from rich.console import Console
 
 from configs import Config, load
 from flows.errors import one_line, reported
@@ -24,9 +24,8 @@ app = App(
     name="losda",
     help="Cycling atmospheric data assimilation with LO-SDA.",
     version=lambda: _version(),  # defined below
-    error_formatter=lambda error: Text(
-        f"losda: {one_line(error)}", no_wrap=True, overflow="ignore"
-    ),
+    error_formatter=lambda error: f"losda: {one_line(error)}",
+    error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
 app.command(registry)
 

@@ -30,4 +30,5 @@ def standard_output(as_json: bool) -> Iterator[None]:
 
 
 def print_json(document: object) -> None:
+    """Print the one JSON document; there is no NaN in JSON."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")

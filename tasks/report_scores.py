@@ -141,7 +141,7 @@ def forecasts(material: Material) -> Section:
     caption = (
         f"Forecast error against lead time, the mean over {count_of(started, 'forecast')} from "
         f"analyses after the spin-up: {MEASURE}, mean over the levels. Lead time 0 is the analysis. Dashed: mean "
-        "error of the free run, the level at which the observations are forgotten."
+        "error of the free run at the cycle times."
     )
     return Section(key, title, [Figure(inline_svg(figure, title), caption)])
 

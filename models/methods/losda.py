@@ -57,11 +57,11 @@ class LOSDASettings:
 
     steps: int = 2
     start: float = 10.0
-    stop: float = 0.8
+    stop: float = 1.1
     eta: float = 0.0
     noisy_start: bool = False
     anchor: float = 0.0
-    solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.2))
+    solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.5))
     representativeness: float = 0.15
     prior_draw: float = 0.0
 

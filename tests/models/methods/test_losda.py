@@ -68,7 +68,7 @@ def test_one_step_on_a_gaussian_prior_is_the_kalman_filter(method: LOSDA) -> Non
     analysis = one(x_b, TIME, observed, generator)
     # prior covariance of x: an orthonormal map of i.i.d. latents, each field scaled by its unit
     unit = method.statistics.std * method.statistics.error_std * analysis.expected_error
-    variance = (1.2 * unit) ** 2
+    variance = (1.5 * unit) ** 2
     b = variance[:, None].expand(2, 128).flatten()[observed.operator.index[:, 0]]
     b = b * float(method.denoiser.scale(torch.zeros(1)).mean()) ** 2
     weight = b / (b + observed.error**2)
