@@ -1,4 +1,4 @@
-"""What all configuration models share: frozen, no unknown keys, durations in ISO 8601, UTC times."""
+"""What all configuration models share: frozen, no unknown keys, ISO 8601 durations, UTC."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -44,7 +44,7 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
 def _locate(
     location: tuple[int | str, ...], model: type[BaseModel]
 ) -> tuple[list[int | str], type[BaseModel], Models]:
-    """Return the keys without the tags of unions, the last key's owner, and what may stand there."""
+    """Return the keys without the tags of unions, the last one's owner, what may stand there."""
     path: list[int | str] = []
     owner, options = model, [model]
     for part in location:

@@ -1,7 +1,8 @@
 """Read a configuration: `--set` over the environment over YAML over defaults.
 
-A preset is a YAML file of this package; `LOSDA_METHOD__PRESET=paper` in the environment and `method.preset=paper`
-on the command line mean the same. Every mistake is one line that names the field, its value and what is allowed.
+A preset is a YAML file of this package; `LOSDA_METHOD__PRESET=paper` in the environment and
+`method.preset=paper` on the command line mean the same. Every mistake is one line that names the
+field, its value and what is allowed.
 """
 
 import os

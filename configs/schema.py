@@ -1,6 +1,7 @@
 """The configuration of one experiment; the defaults are the embedded world.
 
-Every choice between kinds is a discriminated union on `kind`, so that a mistake is found before anything runs.
+Every choice between kinds is a discriminated union on `kind`, so that a mistake is found before
+anything runs.
 """
 
 from datetime import timedelta
@@ -202,7 +203,7 @@ class Config(Model):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes another experiment: all but addresses, training and the number of cycles."""
+        """Return what makes another experiment: all but addresses, training and cycles."""
         excluded: dict[str, Any] = {
             "registry": True,
             "cycles": True,

@@ -1,7 +1,8 @@
 """The command line: `losda run | train | report | status | check | registry | world`.
 
-Tables are for people; `--json` prints one JSON document on standard output and everything else on standard error.
-Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it runs: help comes at once.
+Tables are for people; `--json` prints one JSON document on standard output and everything else on
+standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
+runs: help comes at once.
 """
 
 import json

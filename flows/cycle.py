@@ -3,10 +3,10 @@
     forecast -> ingest -> assimilate -> the next cycle
                           assimilate -> verify -> publish
 
-Verification and publication of a cycle are off the critical path: they go on beside the next cycle.
-The ledger says what is done; a task is only started for an open stage. The flow and its tasks are
-asynchronous: a synchronous task costs 50 ms more (a TLS context of its own), a synchronous flow a
-second (its heartbeat thread). The work itself runs in a thread.
+Verification and publication of a cycle are off the critical path: they go on beside the next
+cycle. The ledger says what is done; a task is only started for an open stage. The flow and its
+tasks are asynchronous: a synchronous task costs 50 ms more (a TLS context of its own), a
+synchronous flow a second (its heartbeat thread). The work itself runs in a thread.
 """
 
 import asyncio

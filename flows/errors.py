@@ -1,8 +1,9 @@
-"""What the command line says when something is wrong: one line on standard error, and the exit code.
+"""What the command line says when something is wrong: one line, and the exit code.
 
-0: done. 1: it failed. 2: the input is wrong; nothing was changed. Mistakes in the input are ValueErrors
-everywhere, failures are OSErrors (input and output) or ArithmeticErrors (a state blew up). Any other
-exception is a mistake in the program and shows its traceback; LOSDA_TRACEBACK=1 shows it always.
+0: done. 1: it failed. 2: the input is wrong; nothing was changed. Mistakes in the input are
+ValueErrors everywhere, failures are OSErrors (input and output) or ArithmeticErrors (a state blew
+up). Any other exception is a mistake in the program and shows its traceback; LOSDA_TRACEBACK=1
+shows it always.
 """
 
 import functools

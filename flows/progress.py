@@ -1,4 +1,4 @@
-"""Progress while a run lasts: a bar on a terminal, one plain line per cycle elsewhere; always on standard error."""
+"""Progress on standard error: a bar on a terminal, one plain line per cycle elsewhere."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Start a run so that nothing waits: the Prefect API and the reference come up while the components load."""
+"""Start a run: the Prefect API and the reference come up while the components load."""
 
 import asyncio
 import gc

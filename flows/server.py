@@ -1,8 +1,9 @@
 """A Prefect API for as long as a run lasts, where no other is configured.
 
-The parent opens the socket, so the port is taken before the server is up and the first request waits for it.
-The server ends when its standard input does: also when the parent dies of kill -9. Run as a script, this
-module is that server. It records in PREFECT_HOME, where `prefect server start` shows the runs later.
+The parent opens the socket, so the port is known before the server is up and a request waits for
+it. The server ends when its standard input does: also when the parent dies of kill -9.
+Run as a script, this module is that server. It records in PREFECT_HOME, where `prefect server
+start` shows the runs later.
 """
 
 import os
@@ -10,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -47,22 +50,48 @@ LEAN = {
 
 @dataclass
 class PrefectApi:
-    """The API that this process talks to; `process` is empty where it is someone else's."""
+    """The API that this process talks to; without `listener` it is someone else's."""
 
     url: str
+    listener: socket.socket | None = None
     process: subprocess.Popen[bytes] | None = None
+    log: IO[bytes] | None = None
 
-    def wait(self, seconds: float = 120) -> None:
+    def spawn(self) -> None:
+        """Start a server on the listener."""
+        if self.listener is None:
+            return
+        descriptor, self.log = self.listener.fileno(), tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(descriptor)],
+            env=os.environ | LEAN,
+            pass_fds=[descriptor],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
+            start_new_session=True,
+        )
+
+    def wait(self, seconds: float = 180, restarts: int = 2) -> None:
         """Return when the API answers.
 
+        A server that ends is started again: two that make the same new database at the same time
+        get in each other's way.
+
         Raises:
-            ConnectionError: It does not.
+            ConnectionError: It does not answer.
         """
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=seconds):
-                return
-        except (urllib.error.URLError, OSError) as error:
-            raise ConnectionError(f"the Prefect API at {self.url} does not answer: {error}") from None
+        ended = time.monotonic() + seconds
+        while not self._answers() and time.monotonic() < ended:
+            if self.process is not None and self.process.poll() is not None:
+                if not restarts:
+                    break
+                restarts -= 1
+                self.spawn()
+        if not self._answers():
+            raise ConnectionError(f"the Prefect API at {self.url} does not answer {self._why()}")
+        if self.listener is not None:
+            self.listener.close()
 
     def stop(self) -> None:
         """End the server, if it is ours."""
@@ -74,6 +103,21 @@ class PrefectApi:
                 self.process.kill()
                 self.process.wait()
 
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=1.0):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _why(self) -> str:
+        """Return the last line that the server wrote."""
+        if self.log is None:
+            return "(PREFECT_API_URL)"
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return f"({lines[-1]})" if lines else ""
+
 
 def start() -> PrefectApi:
     """Choose the configured API, or begin to start one; return at once."""
@@ -82,7 +126,11 @@ def start() -> PrefectApi:
     url = configured_api()
     if url:
         return PrefectApi(url)
-    api = _spawn()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    api = PrefectApi(f"http://127.0.0.1:{listener.getsockname()[1]}/api", listener)
+    api.spawn()
     os.environ["PREFECT_API_URL"] = api.url
     return api
 
@@ -97,23 +145,6 @@ def configured_api() -> str | None:
     active = os.environ.get("PREFECT_PROFILE", content.get("active", ""))
     url = content.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
     return str(url) if url else None
-
-
-def _spawn() -> PrefectApi:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        port, descriptor = listener.getsockname()[1], listener.fileno()
-        process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(descriptor)],
-            env=os.environ | LEAN,
-            pass_fds=[descriptor],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    return PrefectApi(f"http://127.0.0.1:{port}/api", process)
 
 
 def _end_with(stream: IO[str]) -> None:

@@ -1,7 +1,7 @@
 """The result of a run as one JSON document and as a table, from the commits of the ledger.
 
-Errors are area-weighted mean squares in units of the climatological anomaly variance, mean over fields; `wmse` counts
-in units of the 24 h background-error variance. Means leave the spin-up out.
+Errors are area-weighted mean squares in units of the climatological anomaly variance, mean over
+fields; `wmse` counts in units of the 24 h background-error variance. Means leave the spin-up out.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,9 @@
 """Assimilate: the analysis of a cycle, and the feedback on every observation.
 
-The feedback has, for each observation, O-B, O-A (of the means over members), the background-error standard
-deviation that the check assumed, and whether it was used or why not. The check takes the 24 h background error,
-enlarged where the cycle's own departures are: by the ratio of their median size to that of a normal distribution.
+The feedback has, for each observation, O-B, O-A (of the means over members), the background-error
+standard deviation that the check assumed, and whether it was used or why not. The check takes the
+24 h background error, enlarged where the cycle's own departures are: by the ratio of their median
+size to that of a normal distribution.
 """
 
 import json

@@ -1,6 +1,7 @@
-"""From a configuration to the parts of a run: components of the registry become models and the reference.
+"""From a configuration and a registry to the parts of a run.
 
-Every component that is loaded is verified against its digest, and against the others that it was trained with.
+Every component that is loaded is verified against its digest, and against the others that it was
+trained with.
 """
 
 import hashlib
@@ -37,13 +38,15 @@ __all__ = ["Components", "cache_address", "open_registry"]
 
 
 def open_registry(address: str) -> RegistryChain:
-    """Return the registry at an address before the package's own; `packaged` is the latter alone."""
+    """Return the registry at an address before the package's own, or `packaged` alone."""
     own = [] if address == "packaged" else [Registry(address)]
     return RegistryChain([*own, packaged_registry()])
 
 
 def cache_address(root: str) -> str:
-    """Return where the nature run is kept: LOSDA_CACHE, or the user's cache, or beside a remote experiment.
+    """Return where the nature run of the experiment at `root` is kept.
+
+    LOSDA_CACHE says so; else it is the user's cache, or for a remote experiment its own folder.
 
     Workers on several machines must share it: a chaotic run is not the same on another processor.
     """
@@ -84,7 +87,7 @@ class Components:
         return names
 
     def reference(self, root: str) -> Reference:
-        """Return the truth; a nature run is kept in the cache, or beside the experiment at `root`."""
+        """Return the truth of the experiment at `root`."""
         options = self.config.reference
         if isinstance(options, NatureOptions):
             return self._nature(options.segment, root)

@@ -1,4 +1,4 @@
-"""LO-SDA from the components of a registry: the cards say the architecture, the tensors fill it."""
+"""LO-SDA from components: the cards say the architecture, the tensors fill it."""
 
 from dataclasses import replace
 from typing import Any, TypeVar

@@ -1,7 +1,8 @@
 """Forecast: the background and the free run of a cycle, from the states of the cycle before.
 
-The first of both is the first guess: the model run over `first_guess.lead` from the reference. Member m of an
-ensemble starts m steps earlier (a lagged ensemble; Hoffman and Kalnay 1983, doi 10.1111/j.1600-0870.1983.tb00189.x).
+The first of both is the first guess: the model run over `first_guess.lead` from the reference.
+Member m of an ensemble starts m steps earlier (a lagged ensemble; Hoffman and Kalnay 1983, doi
+10.1111/j.1600-0870.1983.tb00189.x).
 """
 
 import pandas as pd

@@ -5,9 +5,9 @@
     analysis(t)     <- forecast(t), observations(t)
     verification(t) <- analysis(t)
 
-The fingerprint of a stage binds its commit to the code, the part of the configuration and the checkpoints that
-its result depends on, and the fingerprints of the stages before it. All of this can be told from experiment.yaml
-and the ledger, without loading anything.
+The fingerprint of a stage binds its commit to the code, the part of the configuration and the
+checkpoints that its result depends on, and the fingerprints of the stages before it. All of this
+can be told from experiment.yaml and the ledger, without loading anything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ class Plan:
         return commit
 
     def address(self, time: pd.Timestamp, stage: str) -> str:
-        """Return where the committed attempt of a stage lies, also in a moved or copied directory."""
+        """Return where a stage's committed attempt lies, also in a moved or copied directory."""
         attempt = self.committed(time, stage).attempt
         return join(self.root, "attempts", cycle_name(time), stage, attempt)
 
@@ -162,8 +162,8 @@ class Plan:
         state = self.state(time, stage)
         if state == "stale":
             raise StaleCommitError(
-                f"stage {stage} of cycle {cycle_name(time)} in {self.root} is stale: made with other "
-                "code, configuration, checkpoints or inputs than now; use another --out"
+                f"stage {stage} of cycle {cycle_name(time)} in {self.root} is stale: made with "
+                "other code, configuration, checkpoints or inputs than now; use another --out"
             )
         return state == "open"
 

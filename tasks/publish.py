@@ -1,6 +1,7 @@
-"""Publish: copy what a cycle committed into the one archive that people read. It can be repeated at any time.
+"""Publish: copy what a cycle committed into the one archive that people read.
 
-The scores are copied last, so a cycle whose scores are there is published.
+It can be repeated at any time. The scores are copied last, so a cycle whose scores are there is
+published.
 """
 
 import pandas as pd

@@ -1,7 +1,7 @@
-"""What a process keeps warm for an experiment: the components, the reference, the forecast model, the method.
+"""What a process keeps warm for an experiment: components, reference, models, method.
 
-It is built once per process and experiment; building it checks everything that can be wrong with the input, and
-writes nothing.
+It is built once per process and experiment; building it checks everything that can be wrong with
+the input, and writes nothing.
 """
 
 import threading
@@ -89,7 +89,8 @@ def open_runtime(experiment: Experiment) -> Runtime:
     """Return the process's runtime of an experiment.
 
     Raises:
-        ValueError: A component is missing or altered, or does not fit the others; or the reference is wrong.
+        ValueError: A component is missing or altered, or does not fit the others; or the reference
+        is wrong.
     """
     with _lock, working():
         torch.set_num_threads(1)

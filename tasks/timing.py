@@ -1,7 +1,7 @@
 """Seconds of work: by part for a commit, and of the whole process for the overhead.
 
-Overhead is 1 - (seconds in which model or input/output work was going on) / wall seconds; spans of work that
-overlap count once.
+Overhead is 1 - (seconds in which model or input/output work was going on) / wall seconds; spans of
+work that overlap count once.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Verify: scores of background, analysis, free run and the forecasts from the analyses, against the reference."""
+"""Verify: scores of background, analysis, free run and forecasts, against the reference."""
 
 import pandas as pd
 from jaxtyping import Float

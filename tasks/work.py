@@ -1,7 +1,8 @@
 """The Prefect tasks: one verb each, an experiment and a cycle in, the commit's address out.
 
-The ledger decides what is done, so nothing is cached or persisted by Prefect. Only failures of input and output
-are tried again; a mistake in the data or the configuration would be the same the next time.
+The ledger decides what is done, so nothing is cached or persisted by Prefect. Only failures of
+input and output are tried again; a mistake in the data or the configuration would be the same the
+next time.
 """
 
 import asyncio
