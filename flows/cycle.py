@@ -14,7 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pandas as pd
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import (
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
 
 from flows import progress, summary
 from tasks import work
@@ -26,6 +30,7 @@ __all__ = ["run"]
 
 Task = Callable[[Experiment, str], Awaitable[object]]
 
+UPDATES = 20
 TASKS: dict[str, Task] = {
     "forecast": work.forecast,
     "observations": work.ingest,
@@ -42,17 +47,21 @@ TASKS: dict[str, Task] = {
 )
 async def run(experiment: Experiment) -> None:
     """Run what the ledger lacks of an experiment's cycles."""
-    plan = open_runtime(experiment).plan
+    plan, times = open_runtime(experiment).plan, experiment.cycle_times()
+    shown = await acreate_progress_artifact(0.0, key="progress", description=experiment.root)
     behind: asyncio.Task[None] | None = None
     try:
-        for time in experiment.cycle_times():
+        for number, time in enumerate(times):
             await run_stages(experiment, plan, time, ("forecast", "observations", "analysis"))
             if behind:
                 await behind
             behind = asyncio.create_task(finish(experiment, plan, time))
+            if number % max(1, len(times) // UPDATES) == 0:
+                await aupdate_progress_artifact(shown, progress=100 * number / len(times))
     finally:
         if behind:
             await behind
+    await aupdate_progress_artifact(shown, progress=100.0)
     mean = summary.document(experiment, plan)["mean"]
     await acreate_table_artifact(
         table=summary.table(mean), key="scores", description=f"Mean errors of {experiment.root}"

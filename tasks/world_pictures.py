@@ -1,12 +1,14 @@
 """Pictures of the embedded world: zonal means, snapshots, the seasons and the growth of errors."""
 
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from models.normalization import Statistics
 from models.state import embedded_spec
@@ -31,14 +33,20 @@ SECTIONS = (
     ("t", "temperature [K]", 1.0, np.arange(190.0, 306, 5), "viridis"),
     ("q", "specific humidity [g/kg]", 1e3, np.arange(0.0, 18.1, 1), "YlGnBu"),
 )
-EDDIES = ("transient eddies of v [m/s]", np.arange(0.0, 21, 1.5), "magma_r")
+EDDIES = ("transient eddies of v [m/s]", np.arange(0.0, 25.5, 1.5), "magma_r")
 SHOWN = (
     ("u@0.2", "zonal wind, σ = 0.20 [m/s]", 1.0, "RdBu_r"),
     ("t@0.835", "temperature, σ = 0.835 [K]", 1.0, "viridis"),
     ("q@0.835", "humidity, σ = 0.835 [g/kg]", 1e3, "YlGnBu"),
     ("sp", "surface pressure anomaly [hPa]", 1e-2, "RdBu_r"),
 )
-GROWTH = ("v@0.2", "u@0.51", "t@0.51", "q@0.835", "sp")
+GROWTH = {
+    "v@0.2": "northward wind, σ = 0.20",
+    "u@0.51": "eastward wind, σ = 0.51",
+    "t@0.51": "temperature, σ = 0.51",
+    "q@0.835": "specific humidity, σ = 0.835",
+    "sp": "surface pressure",
+}
 
 
 def draw_pictures(folder: Path, climate: Climate, statistics: Statistics, growth: Array) -> None:
@@ -82,7 +90,8 @@ def draw_section(
 ) -> QuadContourSet:
     """Draw one section with its color bar, the ground at the bottom."""
     sigma = [f.level for f in embedded_spec().fields[: len(section)]]
-    filled = axes.contourf(latitude, sigma, section, levels, cmap=colors, extend="both")
+    beyond: Literal["both", "max"] = "max" if levels[0] == 0 else "both"
+    filled = axes.contourf(latitude, sigma, section, levels, cmap=colors, extend=beyond)
     axes.contour(latitude, sigma, section, levels[::2], colors="#00000055", linewidths=0.4)
     axes.set(ylim=(0.95, 0.025), xticks=range(-60, 61, 30))
     axes.set_xticklabels(["60°S", "30°S", "0°", "30°N", "60°N"])
@@ -122,12 +131,12 @@ def draw_map(axes: Axes, climate: Climate, x: Array, levels: Array, colors: str)
 
 
 def color_levels(maps: Array, colors: str) -> Array:
-    """Return 21 levels that hold 99 % of the values, symmetric for a diverging map."""
+    """Return some 20 round levels that hold 99 % of the values, symmetric if diverging."""
     low, high = np.quantile(maps, [0.005, 0.995])
     if colors == "RdBu_r":
         high = max(-low, high)
         low = -high
-    return np.linspace(low, high, 21)
+    return MaxNLocator(20, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
 
 
 def draw_seasons(climate: Climate) -> Figure:
@@ -163,10 +172,11 @@ def draw_growth(growth: Array) -> Figure:
     """Draw normalized errors of twins by day."""
     figure = Figure(figsize=(7.5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for color, name in zip(PALETTE, GROWTH, strict=False):
-        axes.semilogy(growth[:, field_number(name)], color=color, label=name)
+    for color, (name, label) in zip(PALETTE, GROWTH.items(), strict=False):
+        error = growth[:, field_number(name)]
+        axes.semilogy(np.where(error > 5e-4, error, np.nan), color=color, label=label)
     axes.axhspan(SMALL, LARGE, color="#eeeeee", zorder=0, label="range of the fit")
-    title = "growth of an error of 0.01 K"
-    axes.set(title=title, xlabel="days", ylabel="error / saturation", ylim=(None, 1.5))
-    axes.legend(loc="lower right", ncols=2)
+    title = "growth of an error of 0.01 K at every point"
+    axes.set(title=title, xlabel="day", ylabel="error / saturation", ylim=(None, 1.5))
+    axes.legend(loc="lower right", fontsize=8.5)
     return figure

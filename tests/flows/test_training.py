@@ -43,6 +43,7 @@ def losda(command: str, folder: Path, *arguments: str) -> subprocess.CompletedPr
     program = "from flows.cli import app; app()"
     return subprocess.run(
         [sys.executable, "-c", program, command, "era-interim-europe", *overrides, *arguments],
+        check=False,
         cwd=REPOSITORY,
         env=os.environ | {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
