@@ -136,7 +136,7 @@ def color_levels(maps: Array, colors: str) -> Array:
     if colors == "RdBu_r":
         high = max(-low, high)
         low = -high
-    return MaxNLocator(20, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return np.asarray(MaxNLocator(20, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
 
 
 def draw_seasons(climate: Climate) -> Figure:
