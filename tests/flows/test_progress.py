@@ -1,9 +1,7 @@
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rich.console import Console
 
 from flows.progress import Bar, Lines, Steps
 from tasks.experiment import cycle_time
@@ -35,13 +33,3 @@ def test_steps_write_every_tenth_once(capsys: pytest.CaptureFixture[str]) -> Non
         steps.show(done, 100)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "0/100 days" and lines[-1] == "100/100 days" and len(lines) == 11
-
-
-def test_the_bar_is_drawn_on_a_terminal(finished: Path) -> None:
-    bar = Bar(3)
-    bar.close()
-    bar.progress.live.console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    bar.advance(Plan.read(str(finished)), CYCLES[0])
-    bar.progress.live.console.print(bar.progress)
-    drawn = bar.progress.live.console.file
-    assert isinstance(drawn, io.StringIO) and "20010103T00" in drawn.getvalue()

@@ -83,7 +83,10 @@ def test_mass_of_dry_air_is_kept(moist: SpectralModel, weather: Tensor) -> None:
 def test_tangent_linear_and_adjoint_agree(moist: SpectralModel, weather: Tensor) -> None:
     """⟨M δ, η⟩ = ⟨δ, Mᵀ η⟩ for a six-hour forecast with physics."""
     x = weather[:1]
-    forecast = lambda s: moist.forecast(s, JULY, 6)
+
+    def forecast(state: Tensor) -> Tensor:
+        return moist.forecast(state, JULY, 6)
+
     delta, eta = noise(x, 1), noise(x, 2) / SCALE**2
     y, tangent = torch.func.jvp(forecast, (x,), (delta,))[:2]
     result = torch.func.vjp(forecast, x)
@@ -97,10 +100,13 @@ def test_tangent_linear_is_the_finite_difference(moist: SpectralModel, weather: 
     """Averaged over the fields, so that a few switches of the physics do not matter."""
     x = weather[:1]
     delta = moist.to_grid(moist.from_grid(x + noise(x, 3))) - x
-    forecast = lambda s: moist.forecast(s, JULY, 3)
+
+    def forecast(state: Tensor) -> Tensor:
+        return moist.forecast(state, JULY, 3)
+
     _, tangent = torch.func.jvp(forecast, (x,), (delta,))[:2]
     with torch.no_grad():
-        difference = (forecast(x + 1e-5 * delta) - forecast(x - 1e-5 * delta)) / 2e-5
+        difference = (forecast(x + delta * 1e-5) - forecast(x - delta * 1e-5)) / 2e-5
     error = ((tangent - difference) / SCALE).square().mean() / (tangent / SCALE).square().mean()
     assert math.sqrt(float(error)) < 1e-3
 
