@@ -48,6 +48,10 @@ LEAN = {
 """Environment of the server: no user interface, nothing that schedules."""
 
 
+OWN_SECONDS, OTHER_SECONDS = 180.0, 15.0
+"""How long to wait for a server that has just been started, and for one that should be there."""
+
+
 @dataclass
 class PrefectApi:
     """The API that this process talks to; without `listener` it is someone else's."""
@@ -72,7 +76,7 @@ class PrefectApi:
             start_new_session=True,
         )
 
-    def wait(self, seconds: float = 180, restarts: int = 2) -> None:
+    def wait(self, restarts: int = 2) -> None:
         """Return when the API answers.
 
         A server that ends is started again: two that make the same new database at the same time
@@ -81,8 +85,9 @@ class PrefectApi:
         Raises:
             ConnectionError: It does not answer.
         """
-        ended = time.monotonic() + seconds
+        ended = time.monotonic() + (OWN_SECONDS if self.listener else OTHER_SECONDS)
         while not self._answers() and time.monotonic() < ended:
+            time.sleep(0.05)
             if self.process is not None and self.process.poll() is not None:
                 if not restarts:
                     break
@@ -153,9 +158,9 @@ def _end_with(stream: IO[str]) -> None:
 
 
 def _serve(descriptor: int) -> None:
+    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     import uvicorn
 
-    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     configuration = uvicorn.Config(
         "prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on"
     )

@@ -1,8 +1,9 @@
 """Forecast: the background and the free run of a cycle, from the states of the cycle before.
 
 The first of both is the first guess: the model run over `first_guess.lead` from the reference.
-Member m of an ensemble starts m steps earlier (a lagged ensemble; Hoffman and Kalnay 1983, doi
-10.1111/j.1600-0870.1983.tb00189.x).
+Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
+10.1111/j.1600-0870.1983.tb00189.x); where the lead has fewer steps than there are members, they
+start again from the beginning, and their perturbed observations tell them apart.
 """
 
 import pandas as pd
@@ -40,12 +41,12 @@ def first_guess(runtime: Runtime, watch: Stopwatch) -> States:
     experiment, members = runtime.experiment, []
     lead = pd.Timedelta(experiment.config.first_guess.lead)
     for member in range(experiment.members):
-        lag = member * experiment.step
+        later = (member * experiment.step) % lead
+        begin = experiment.first_guess_time + later
         with watch.part("reference"):
-            x = runtime.truth(experiment.first_guess_time - lag)
+            x = runtime.truth(begin)
         with watch.part("model"):
-            begin = experiment.first_guess_time - lag
-            members.append(runtime.forecast_model.step(x[None], begin, lead + lag))
+            members.append(runtime.forecast_model.step(x[None], begin, lead - later))
     return torch.cat(members)
 
 

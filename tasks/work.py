@@ -27,7 +27,8 @@ __all__ = ["assimilate", "forecast", "ingest", "publish", "verify"]
 
 def is_transient(task: object, task_run: TaskRun, state: State[Any]) -> bool:
     """Return whether a failure may pass by itself: input and output, not a wrong value."""
-    error = state.result(raise_on_failure=False)
+    # Prefect asks inside a running loop, where `result` would be a coroutine without `_sync`
+    error = state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]
     return isinstance(error, OSError)
 
 

@@ -13,7 +13,7 @@ def test_a_run_that_is_killed_at_random_instants_equals_an_uninterrupted_one(
 ) -> None:
     root = tmp_path / "killed"
     arguments = ["run", str(tiny.config), "--out", str(root), "--no-report"]
-    kills = torture(arguments, root, 4, environment, random.Random(1), longest=0.3)
+    kills = torture(arguments, root, 3, environment, random.Random(1), longest=0.3)
     assert kills >= 2
     assert archive_of(root) == archive_of(finished)
     assert not repeated(root)
