@@ -16,7 +16,6 @@ References:
     | Gaspari & Cohn (1999), Construction of correlation functions, doi 10.1002/qj.49712555417
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +25,8 @@ from torch.nn import functional
 
 __all__ = ["LatentCovariance", "Localization", "gaspari_cohn"]
 
-SpectralFunction = Callable[[Tensor], Tensor]
+#: Noise levels whose Σ^½ is kept as a matrix.
+KEPT_ROOTS = 3
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class LatentCovariance(nn.Module):
         self, v: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
         """Return Σ^½ v, where Σ = C σ² (C + σ² I)⁻¹ is the error of the denoised state."""
-        if sigma not in self._roots:
-            if len(self._roots) > 3:
-                self._roots.clear()
-            values, u = self.eigen
-            f = (values * sigma**2 / (values + sigma**2)).sqrt()
+        values, u = self.eigen
+        f = (values * sigma**2 / (values + sigma**2)).sqrt()
+        if sigma not in self._roots and len(self._roots) < KEPT_ROOTS:
             self._roots[sigma] = (u * f[:, None]) @ u.mH
+        if sigma not in self._roots:  # a matrix costs more than a hundred applications
+            return self.state(((self.modes(v) @ u.conj()) * f[:, None]) @ u.mT)
         return self.state(self.modes(v) @ self._roots[sigma].mT)
 
     def wiener(

@@ -47,7 +47,7 @@ def test_the_wiener_filter_and_the_root_are_functions_of_the_same_covariance(wra
     covariance = LatentCovariance((2, 6, 16), wraps)
     covariance.fit(correlated(400, generator))
     v = torch.randn(3, 2, 6, 16, generator=generator)
-    for sigma in (0.3, 1.0, 5.0):
+    for sigma in (0.3, 1.0, 5.0, 0.7, 2.0):  # more than are kept as matrices
         # Σ = C σ² (C + σ²)⁻¹ = σ² times the Wiener filter
         twice = covariance.root(covariance.root(v, sigma), sigma)
         wiener = sigma**2 * covariance.wiener(v, torch.full((3,), sigma))
