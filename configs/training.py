@@ -47,6 +47,21 @@ class Autoencoder(Model):
     """States for each step."""
 
 
+class ModelError(Model):
+    """Training of the known part of the forecast model's error, a part of the prior."""
+
+    hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 128
+    """Channels of the network."""
+    blocks: Annotated[int, Field(ge=0)] = 3
+    """Residual blocks."""
+    forecasts: Count = 400
+    """Sets of 16 forecasts over one cycle from the truth."""
+    iterations: Annotated[int, Field(ge=0)] = 1000
+    """Steps of the optimizer; with 0 only the climatology of the error is known."""
+    batch: Count = 32
+    """Forecasts for each step."""
+
+
 class Denoiser(Model):
     """Architecture and training of the prior."""
 
@@ -54,12 +69,14 @@ class Denoiser(Model):
     """Channels at the finest level."""
     deep: Annotated[int, Field(ge=8, multiple_of=8)] = 96
     """Channels at the coarser levels."""
-    iterations: Annotated[int, Field(ge=0)] = 700
+    iterations: Annotated[int, Field(ge=0)] = 400
     """Steps of the optimizer in each generation; with 0 the prior stays Gaussian."""
     batch: Count = 32
     """Pairs for each step."""
     generations: Count = 2
     """How often cycles are run with the current prior and the prior is trained on them."""
+    gaussian: Count = 2
+    """Generations whose cycles have a Gaussian prior."""
     cycles: Count = 40
     """Length of these cycles."""
     streams: Count = 8
@@ -94,6 +111,8 @@ class Train(Model):
     """Validation period, where the reference is data."""
     autoencoder: Autoencoder = Autoencoder()
     """The autoencoder."""
+    model_error: ModelError = ModelError()
+    """The forecast model's error, as far as it is known beforehand."""
     denoiser: Denoiser = Denoiser()
     """The prior."""
     emulator: Emulator = Emulator()

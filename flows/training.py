@@ -1,5 +1,6 @@
 """The Prefect flow and tasks of a training; each task is one step of `tasks.training_steps`."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from models.methods.losda import LOSDA, PRESETS
 from models.training.losses import draw_anomalies
 from tasks import training_steps as steps
 from tasks.registry import Registry
+from tasks.training_pictures import draw_curves
 from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
 from tasks.training_setting import Setting, open_setting
 
@@ -68,7 +70,11 @@ def judge_all(setting: Setting, autoencoder: Any, denoiser: Any) -> dict[str, An
         errors = judge(world, method, fraction, length, 4)
         cycles[f"{fraction:g}"] = cycle_scores(errors, length // 5)
         report(f"validation cycle, {fraction:.0%} observed: {cycles[f'{fraction:g}']}")
-    return {"reconstruction": reconstruction, "cycles": cycles}
+    return {
+        "reconstruction": reconstruction,
+        "cycles": cycles,
+        "settings": asdict(method.settings),
+    }
 
 
 @task(name="publish", **OPTIONS)
@@ -87,6 +93,13 @@ def publish(
     )
     setting.publish(publisher)
     publisher.autoencoder(autoencoder, {"reconstruction": scores["reconstruction"]})
-    publisher.denoiser(denoiser, {"cycles": scores["cycles"]})
+    publisher.denoiser(denoiser, {key: scores[key] for key in ("cycles", "settings")})
     report(f"published to {registry}: {', '.join(publisher.digests)}")
-    return {"registry": registry, "components": publisher.digests, "scores": scores}
+    curves = draw_curves(setting.bench.workshop.directory)
+    report(f"loss curves: {curves}")
+    return {
+        "registry": registry,
+        "components": publisher.digests,
+        "scores": scores,
+        "curves": str(curves) if curves else None,
+    }

@@ -121,7 +121,7 @@ class LatentCovariance(nn.Module):
         if sigma not in self._roots and len(self._roots) < KEPT_ROOTS:
             self._roots[sigma] = (u * f[:, None]) @ u.mH
         if sigma not in self._roots:  # a matrix costs more than a hundred applications
-            return self.state(((self.modes(v) @ u.conj()) * f[:, None]) @ u.mT)
+            return self.state((project(self.modes(v), u) * f[:, None]) @ u.mT)
         return self.state(self.modes(v) @ self._roots[sigma].mT)
 
     def wiener(
@@ -130,7 +130,7 @@ class LatentCovariance(nn.Module):
         """Return C (C + σ² I)⁻¹ v, the best linear denoiser, with one σ for each sample."""
         values, u = self.eigen
         gain = values[:, None] / (values[:, None] + (sigma**2)[None, :, None])
-        return self.state(((self.modes(v) @ u.conj()) * gain) @ u.mT)
+        return self.state((project(self.modes(v), u) * gain) @ u.mT)
 
     @torch.no_grad()
     def fit(self, r: Float[Tensor, "sample channel lat lon"]) -> None:
@@ -178,6 +178,12 @@ class LatentCovariance(nn.Module):
         moment = torch.fft.fft(full, dim=0)[: self.blocks]
         blocks: Tensor = 0.5 * (moment + moment.mH)
         return blocks
+
+
+def project(h: Tensor, u: Tensor) -> Tensor:
+    """Return h ū, the components along eigenvectors, without a conjugate copy of all of them."""
+    components: Tensor = (h.conj() @ u).conj()
+    return components
 
 
 def gaspari_cohn(distance: Tensor, half_width: float) -> Tensor:

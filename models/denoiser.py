@@ -1,13 +1,14 @@
 """The background-conditioned latent prior: a denoiser E[r | r_t, z_b, ℓ].
 
-The unknown is the standardized latent residual r = (z − z_b) / (s e^ℓ): s is its standard deviation
-for each channel and ℓ the logarithm of the expected background error relative to the training's,
-so that one prior serves good and poor backgrounds. With r_t = r + σ_t ε,
+The unknown is the standardized latent residual r = (z − z_b − b) / (s e^ℓ): b is the known part of
+the forecast model's error (`models.model_error`), s the standard deviation for each channel and ℓ
+the logarithm of the expected background error relative to the training's, so that one prior
+serves good and poor backgrounds. With r_t = r + σ_t ε,
 
     E[r | r_t] ≈ C (C + σ_t²)⁻¹ r_t + σ_t / √(1 + σ_t²) F(r_t / √(1 + σ_t²), σ_t, z_b, ℓ):
 
 the best linear denoiser for the covariance C of the residual, plus a network F for what depends
-on the flow. F is a small U-net, which starts at zero.
+on the flow, season and hour. F is a small U-net, which starts at zero.
 
 References:
     | Karras et al. (2022), Elucidating the design space of diffusion-based generative models,
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.covariance import LatentCovariance
+from models.model_error import ModelError, ModelErrorShape, local_forcing
 from models.networks import Convolution, ResidualBlock, Topology, downsample, upsample
 
 __all__ = ["DenoiserShape", "LatentDenoiser"]
@@ -45,6 +47,9 @@ class DenoiserShape:
         features: Number of static features.
         hidden: Channels at the finest level.
         deep: Channels at the coarser levels.
+        basis: Functions of time that the prior knows, as the climatology: 1, 5 or 7.
+        error_hidden: Channels of the network of the model error.
+        error_blocks: Residual blocks of it.
     """
 
     channels: int
@@ -54,6 +59,9 @@ class DenoiserShape:
     features: int
     hidden: int = 64
     deep: int = 96
+    basis: int = 1
+    error_hidden: int = 128
+    error_blocks: int = 3
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields for a checkpoint card."""
@@ -124,10 +132,26 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         self.register_buffer("residual_scale", torch.ones(shape.channels))
         self.register_buffer("reference_level", torch.zeros(()))
         self.covariance = LatentCovariance((shape.channels, *shape.grid), shape.wraps)
-        self.network = UNet(shape, 2 * shape.channels + shape.features)
+        sizes = (shape.channels, shape.grid, shape.features, shape.basis)
+        error = ModelErrorShape(*sizes, shape.error_hidden, shape.error_blocks)
+        self.model_error = ModelError(error, Topology(shape.wraps, shape.poles))
+        inputs = 2 * shape.channels + shape.features + error.forcings
+        self.network = UNet(shape, inputs)
 
-    def scale(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch channel 1 1"]:
-        """Return s e^ℓ, by which r is multiplied to give z − z_b.
+    def center(
+        self, z_b: Float[Tensor, "batch channel lat lon"], season: Float[Tensor, "batch basis"]
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return z_b + b, the background without the known part of the model's error.
+
+        Args:
+            z_b: Latent background.
+            season: Functions of the valid time, `models.normalization.time_basis`.
+        """
+        error: Tensor = self.model_error(z_b, season, self.features)
+        return z_b + error
+
+    def scale(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch channel lat lon"]:
+        """Return s e^ℓ, by which r is multiplied to give z − z_b − b.
 
         Args:
             level: Logarithm of the root-mean-square background error, each field in units of its
@@ -142,11 +166,13 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         sigma: Float[Tensor, "batch"],
         z_b: Float[Tensor, "batch channel lat lon"],
         level: Float[Tensor, "batch"],
+        season: Float[Tensor, "batch basis"],
     ) -> Float[Tensor, "batch channel lat lon"]:
-        """Return E[r | r_t, z_b, ℓ] for the noise level σ."""
+        """Return E[r | r_t, z_b, ℓ, season] for the noise level σ."""
         norm = (1 + sigma**2).rsqrt()[:, None, None, None]
         features = self.features.expand(len(r_t), -1, -1, -1)
-        inputs = torch.cat([r_t * norm, z_b, features], 1)
+        forcing = local_forcing(season, self.shape.grid)
+        inputs = torch.cat([r_t * norm, z_b, features, forcing], 1)
         f = self.network(inputs, sigma.log(), level - self.reference_level)
         mean: Tensor = self.covariance.wiener(r_t, sigma) + sigma[:, None, None, None] * norm * f
         return mean
@@ -157,7 +183,8 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         Args:
             x_t: Noisy residual, with shape (batch, channel, lat, lon).
             t: Time in [0, 1], with shape () or (batch,).
-            condition: The latent background `z_b` and the `level`.
+            condition: The latent background `z_b`, the `level` and the `season`.
         """
         sigma = self.schedule.sigma(t).expand(len(x_t))
-        return DiracPosterior(self.denoise(x_t, sigma, condition["z_b"], condition["level"]))
+        names = ("z_b", "level", "season")
+        return DiracPosterior(self.denoise(x_t, sigma, *(condition[name] for name in names)))

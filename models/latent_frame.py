@@ -1,13 +1,14 @@
 """The latent coordinates of one analysis, centered on its background.
 
-With normalized anomalies a and the standardized residual r,
+With normalized anomalies a, the known model error b and the standardized residual r,
 
-    a(r) = a_b + decode(z_b + s e^ℓ r) − decode(z_b),    z_b = encode(a_b):
+    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),    z_b = encode(a_b):
 
-r = 0 is the background itself, and the part of the background that the decoder cannot say is kept.
+r = 0 is the background without the known model error, and the part of the background that the
+decoder cannot say is kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,7 @@ class LatentFrame:
     Attributes:
         autoencoder: The autoencoder.
         z_b: Latent background.
+        center: z_b + b.
         remainder: a_b − decode(z_b).
         scale: s e^ℓ.
         level: ℓ, logarithm of the expected background error.
@@ -33,6 +35,7 @@ class LatentFrame:
 
     autoencoder: Autoencoder
     z_b: Float[Tensor, "batch channel latent_lat latent_lon"]
+    center: Float[Tensor, "batch channel latent_lat latent_lon"]
     remainder: Float[Tensor, "batch field lat lon"]
     scale: Float[Tensor, "batch channel 1 1"]
     level: Float[Tensor, "batch"]
@@ -41,26 +44,33 @@ class LatentFrame:
     def at(
         cls,
         a_b: Float[Tensor, "batch field lat lon"],
-        level: Float[Tensor, "batch"],
+        season: Float[Tensor, "batch basis"],
         autoencoder: Autoencoder,
         denoiser: LatentDenoiser,
     ) -> "LatentFrame":
-        """Center the coordinates on the background anomalies `a_b` [1]."""
+        """Center the coordinates on the background anomalies `a_b` [1], for the level 0."""
         z_b = autoencoder.encode(a_b)
         remainder = a_b - autoencoder.decode(z_b)
-        return cls(autoencoder, z_b, remainder, denoiser.scale(level), level)
+        level = z_b.new_zeros(len(z_b))
+        center, scale = denoiser.center(z_b, season), denoiser.scale(level)
+        return cls(autoencoder, z_b, center, remainder, scale, level)
+
+    def with_level(self, level: Float[Tensor, "batch"]) -> "LatentFrame":
+        """Return the same coordinates for an expected background error ℓ."""
+        ratio = torch.exp(level - self.level)[:, None, None, None]
+        return replace(self, scale=self.scale * ratio, level=level)
 
     def anomaly(
         self, r: Float[Tensor, "batch channel latent_lat latent_lon"]
     ) -> Float[Tensor, "batch field lat lon"]:
         """Return the normalized anomalies a(r) [1]."""
-        return self.autoencoder.decode(self.z_b + self.scale * r) + self.remainder
+        return self.autoencoder.decode(self.center + self.scale * r) + self.remainder
 
     def residual(
         self, a: Float[Tensor, "batch field lat lon"]
     ) -> Float[Tensor, "batch channel latent_lat latent_lon"]:
         """Return the standardized latent residual of a state, the target of the denoiser."""
-        return (self.autoencoder.encode(a) - self.z_b) / self.scale
+        return (self.autoencoder.encode(a) - self.center) / self.scale
 
 
 def expected_level(

@@ -75,9 +75,10 @@ class Publisher:
         )
 
     def denoiser(self, denoiser: LatentDenoiser, scores: Mapping[str, Any]) -> str:
-        """Publish the prior; its network is kept in half precision."""
+        """Publish the prior; its networks are kept in half precision."""
+        networks = ("network.", "model_error.")
         tensors = {
-            name: value.half() if name.startswith("network.") else value
+            name: value.half() if name.startswith(networks) else value
             for name, value in denoiser.state_dict().items()
         }
         architecture = denoiser.shape.to_dict()

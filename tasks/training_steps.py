@@ -25,6 +25,7 @@ from models.training.losses import (
     autoencoder_loss,
     denoiser_loss,
     draw_anomalies,
+    model_error_loss,
 )
 from models.training.trainer import Trainer, TrainingSettings
 from models.training.trajectories import Trajectories
@@ -99,8 +100,8 @@ def fit_error(bench: Bench, world: World, steps: int, batches: int) -> Statistic
     def make() -> dict[str, Tensor]:
         bench.report(f"statistics: 24 h error of {16 * batches} forecasts")
         total = torch.zeros(bench.spec.n_fields)
-        for _, a, truth in forecast_pairs(world, (steps,), batches, 16, bench.settings.seed):
-            total += ((a - truth) ** 2 * bench.area[:, None]).mean((0, 2, 3))
+        for _, a, i, j in forecast_pairs(world, (steps,), batches, 16, bench.settings.seed):
+            total += ((a - world.truth(i, j)) ** 2 * bench.area[:, None]).mean((0, 2, 3))
         statistics = world.statistics.with_error_std((total / batches).sqrt(), error_mask(bench))
         return dict(statistics.state_dict())
 
@@ -156,7 +157,7 @@ def train_autoencoder(
     return autoencoder.eval().requires_grad_(False)
 
 
-def build_denoiser(bench: Bench, autoencoder: Autoencoder) -> LatentDenoiser:
+def build_denoiser(bench: Bench, autoencoder: Autoencoder, basis: int) -> LatentDenoiser:
     """Return an untrained denoiser for the latent space of an autoencoder."""
     options, grid = bench.settings.denoiser, autoencoder.shape.latent_grid
     shape = DenoiserShape(
@@ -165,25 +166,34 @@ def build_denoiser(bench: Bench, autoencoder: Autoencoder) -> LatentDenoiser:
         wraps=autoencoder.shape.wraps,
         poles=autoencoder.shape.poles,
         features=len(bench.features),
+        basis=basis,
         hidden=options.hidden,
         deep=options.deep,
+        error_hidden=bench.settings.model_error.hidden,
+        error_blocks=bench.settings.model_error.blocks,
     )
     torch.manual_seed(bench.settings.seed + 2)
     return LatentDenoiser(shape, coarsen(bench.features, grid))
 
 
-def first_pairs(bench: Bench, world: World, autoencoder: Autoencoder, day: int) -> LatentPairs:
-    """Return pairs of forecasts that start from the truth, for the first generation."""
+def first_pairs(
+    bench: Bench,
+    world: World,
+    autoencoder: Autoencoder,
+    denoiser: LatentDenoiser,
+    name: str,
+    leads: tuple[int, ...],
+    batches: int,
+) -> LatentPairs:
+    """Return pairs of forecasts that start from the truth."""
 
     def make() -> dict[str, Tensor]:
-        count = bench.settings.denoiser.forecasts
-        bench.report(f"forecasts from the truth: {16 * count}")
-        leads = tuple(sorted({max(1, day // 2), day}))
-        sets = forecast_pairs(world, leads, count, 16, bench.settings.seed + 3)
-        pairs = [latent_pairs(autoencoder, world, a, truth) for _, a, truth in sets]
-        return stacked(pairs)
+        bench.report(f"{name}: {16 * batches} forecasts from the truth")
+        sets = forecast_pairs(world, leads, batches, 16, bench.settings.seed + 3 + max(leads))
+        parts = world, autoencoder, denoiser
+        return stacked([latent_pairs(*parts, a, i, j) for _, a, i, j in sets])
 
-    return LatentPairs(**bench.workshop.tensors("pairs-0", make))
+    return LatentPairs(**bench.workshop.tensors(name, make))
 
 
 def stacked(pairs: list[LatentPairs]) -> dict[str, Tensor]:
@@ -213,11 +223,35 @@ def next_pairs(bench: Bench, world: World, method: LOSDA, generation: int) -> La
     return LatentPairs(**bench.workshop.tensors(f"pairs-{generation}", make))
 
 
-def fit_prior(bench: Bench, denoiser: LatentDenoiser, pairs: LatentPairs) -> None:
+def fit_model_error(
+    bench: Bench, world: World, autoencoder: Autoencoder, denoiser: LatentDenoiser
+) -> None:
+    """Fit the known part of the model's error to forecasts over one cycle from the truth."""
+    options, error = bench.settings.model_error, denoiser.model_error
+    parts = bench, world, autoencoder, denoiser
+
+    def make() -> dict[str, Tensor]:
+        pairs = first_pairs(*parts, "pairs-cycle", (1,), options.forecasts)
+        error.fit_climatology(pairs.error, pairs.season)
+        loss = model_error_loss(denoiser, pairs, options.batch)
+        seed, name = bench.settings.seed + 4, "model error"
+        settings = TrainingSettings(
+            options.iterations, weight_decay=0.02, averaging=0.99, seed=seed
+        )
+        trainer = Trainer(error.requires_grad_(True), loss, settings)
+        bench.workshop.train("model-error", trainer, bench.progress(name))
+        return dict(error.state_dict()) | {"loss_curve": torch.tensor(trainer.curve)}
+
+    tensors = bench.workshop.tensors("model-error", make)
+    error.load_state_dict({k: v for k, v in tensors.items() if k != "loss_curve"})
+    error.requires_grad_(False)
+
+
+def fit_prior(denoiser: LatentDenoiser, pairs: LatentPairs) -> None:
     """Set the scales and the covariance of the denoiser."""
     denoiser.reference_level.fill_(pairs.level.median())
     ratio = torch.exp(pairs.level - denoiser.reference_level)[:, None, None, None]
-    r = (pairs.z - pairs.z_b) / ratio
+    r = (pairs.z.float() - pairs.center) / ratio
     scale = r.pow(2).mean((0, 2, 3)).sqrt()
     denoiser.residual_scale.copy_(scale)
     denoiser.covariance.fit(r / scale[:, None, None])
@@ -227,31 +261,43 @@ def fit_denoiser(bench: Bench, world: World, autoencoder: Autoencoder, day: int)
     """Train the prior to the fixed point of its own cycles, or load the trained one.
 
     Generation 0 is Gaussian, with the covariance of forecasts from the truth. Each generation runs
-    cycles with the prior before it and is trained on them, together with the generation before.
+    cycles with the prior before it and takes its covariance from them. The first ones are Gaussian
+    too: the network learns where the covariance has settled, from these cycles and those of the
+    generation before.
     """
-    denoiser = build_denoiser(bench, autoencoder)
-    pairs = first_pairs(bench, world, autoencoder, day)
+    denoiser = build_denoiser(bench, autoencoder, len(world.statistics.coefficients))
     options = bench.settings.denoiser
-    load_generation(bench, denoiser, 0, pairs, iterations=0)
+    parts = bench, world, autoencoder, denoiser
+    fit_model_error(*parts)
+    leads = tuple(sorted({max(1, day // 2), day}))
+    pairs = first_pairs(*parts, "pairs-0", leads, options.forecasts)
+    load_generation(bench, denoiser, 0, pairs, pairs, iterations=0)
     for generation in range(1, options.generations + 1):
         method = LOSDA(world.statistics, autoencoder, denoiser.eval(), bench.area, PRESETS["fast"])
-        if generation == 1 or not options.iterations:
+        if generation <= options.gaussian or not options.iterations:
             method = method.with_settings(steps=1)
-        kept = pairs.select(torch.arange(0, len(pairs), 1 if generation > 1 else 5))
         new = next_pairs(bench, world, method, generation)
+        learns = generation >= options.gaussian
+        several = new + pairs if generation > 1 else new
+        iterations = options.iterations if learns else 0
+        load_generation(bench, denoiser, generation, new, several, iterations)
         pairs = new
-        load_generation(bench, denoiser, generation, new + kept, options.iterations)
     denoiser.eval()
     return denoiser
 
 
 def load_generation(
-    bench: Bench, denoiser: LatentDenoiser, generation: int, pairs: LatentPairs, iterations: int
+    bench: Bench,
+    denoiser: LatentDenoiser,
+    generation: int,
+    newest: LatentPairs,
+    pairs: LatentPairs,
+    iterations: int,
 ) -> None:
-    """Train one generation of the prior, or load it."""
+    """Train one generation of the prior, its covariance on the newest pairs, or load it."""
 
     def make() -> dict[str, Tensor]:
-        fit_prior(bench, denoiser, pairs)
+        fit_prior(denoiser, newest)
         curve: list[float] = []
         if iterations:
             options = bench.settings.denoiser

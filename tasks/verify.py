@@ -4,7 +4,6 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from models.verification.scoring import score_observations, score_state
 from tasks import archive
 from tasks.assimilate import FEEDBACK
 from tasks.ledger import Attempt, StageResult
@@ -33,6 +32,8 @@ def verify(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResul
         feedback = archive.read_table(join(analysis, FEEDBACK))
     tables = [score(runtime, x, time, NOW, name, watch) for name, x in states.items()]
     tables += forecasts(runtime, states["analysis"], time, watch)
+    from models.verification.scoring import score_observations
+
     with watch.part("score"):
         scores = pd.concat([*tables, score_observations(feedback, time)], ignore_index=True)
     with watch.part("write"):
@@ -54,6 +55,8 @@ def score(
     with watch.part("reference"):
         truth = runtime.truth(time + lead)
     with watch.part("score"):
+        from models.verification.scoring import score_state
+
         return score_state(
             x, truth, runtime.spec, runtime.statistics, time + lead, time, lead, source
         )

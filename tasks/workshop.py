@@ -10,6 +10,7 @@ the iteration, that it had reached.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from models.training.trainer import Trainer
@@ -60,7 +61,9 @@ class Workshop:
         path = self.path(name)
         if not path.exists():
             tensors = {key: value.contiguous() for key, value in make().items()}
-            write_bytes(str(path), save(tensors))
+            unfinished = path.with_name(f"{name}.{os.getpid()}.unfinished")
+            save_file(tensors, unfinished)  # pairs are gigabytes: no copy as bytes
+            unfinished.replace(path)
         return load_file(path)
 
     def array(self, name: str) -> NDArray[np.float32] | None:

@@ -82,10 +82,14 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
             covariance: C of the anchor.
             solver: The inner solver.
             anchor: Weight of r_0 in the first step's anchor, where 0 is the background itself.
+
+        Attributes:
+            shift: Added to the first step's anchor, a draw for each member of an ensemble.
         """
         super().__init__()
         self.denoiser, self.departure, self.covariance = denoiser, departure, covariance
         self.solver, self.anchor, self.trace = solver, anchor, Trace()
+        self.shift: Tensor | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -102,6 +106,8 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
             r_0 = self.denoiser(x_t, t, **condition).mean
             if not self.trace.rows:
                 r_0 = self.anchor * r_0
+        if self.shift is not None and not self.trace.rows:
+            r_0 = r_0 + self.shift
         return DiracPosterior(self.optimize(r_0, sigma))
 
     def optimize(

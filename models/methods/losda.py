@@ -4,13 +4,15 @@
         r_0 = E[r | r_t, z_b, ℓ]                                  the denoiser
         r̂  = argmin ½|r − r_0|²_{Σ_t⁻¹} + ½|y − H decode(r)|²_{R⁻¹}   latent optimization
         r_s = r̂ + σ_s (estimated and fresh noise)                  the sampler
-    x_a = x_b + decode(z_b + s e^ℓ r̂) − decode(z_b)
+    x_a = x_b + decode(z_b + b + s e^ℓ r̂) − decode(z_b)
 
-Preset `fast` starts from the background without noise (the first anchor is the background itself)
+Preset `fast` starts from the background without noise (the first anchor is the background itself,
+less the known part b of the model's error)
 and takes two steps with Gauss–Newton. Preset `paper` starts from noise and takes 128 ancestral
 steps with gradient descent, as published as far as is known; published are neither the number of
 inner iterations nor the optimizer. For an ensemble each member has its own background, perturbed
-observations and, if asked, its own draw from the prior (randomize, then optimize).
+observations and its own draw d Σ_t^½ ε in the first anchor (randomize, then optimize), which stands
+for the error of the model that the members' forecasts share.
 
 References:
     | Sun et al. (2025), LO-SDA, arXiv 2510.22562
@@ -28,10 +30,10 @@ from torch import Tensor
 
 from models.autoencoder import Autoencoder
 from models.denoiser import LatentDenoiser
-from models.guidance.latent_optimization import InnerSolver, LatentOptimization
+from models.guidance.latent_optimization import InnerSolver, LatentOptimization, Trace
 from models.latent_frame import LatentFrame, expected_level
 from models.methods.base import Analysis
-from models.normalization import Statistics
+from models.normalization import Statistics, time_basis
 from models.observations.batch import Observations
 from models.sampler import karras_levels, randn, reverse_diffusion
 
@@ -52,17 +54,17 @@ class LOSDASettings:
         solver: The inner solver.
         representativeness: Error of the decoder, in units of the 24 h background error, that is
             added to the observation error.
-        prior_draw: Size of each member's draw from the prior (ensembles only).
+        prior_draw: Size d of each member's draw (ensembles only).
     """
 
     steps: int = 2
     start: float = 10.0
-    stop: float = 1.1
+    stop: float = 0.5
     eta: float = 0.0
     noisy_start: bool = False
     anchor: float = 0.0
     solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.5))
-    representativeness: float = 0.15
+    representativeness: float = 0.3
     prior_draw: float = 0.0
 
 
@@ -96,6 +98,26 @@ class LatentObservations:
     unit: Float[Tensor, "batch obs"]
     weight: Float[Tensor, "batch obs"]
     observe: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LatentAnalysis:
+    """What the reverse process found.
+
+    Attributes:
+        a: Analysis anomalies [1].
+        frame: The latent coordinates of the analysis.
+        trace: Costs of each step.
+    """
+
+    a: Float[Tensor, "batch field lat lon"]
+    frame: LatentFrame
+    trace: Trace
+
+    @property
+    def level(self) -> Float[Tensor, "batch"]:
+        """The expected background error ℓ."""
+        return self.frame.level
 
 
 class LOSDA:
@@ -135,10 +157,13 @@ class LOSDA:
         if not len(observations.y):
             return Analysis(x_b)
         observed = self.localize(observations, times, generators)
-        a, level, trace, seconds = self.analysis(a_b, observed, generators)
-        error = torch.exp(level.mean()) * observed.unit[0]
-        x_a = self.statistics.denormalize(a, times)
-        return Analysis(x_a, tuple(trace), seconds, float(torch.exp(level.mean())), error)
+        began = time.perf_counter()
+        found = self.analysis(a_b, times, observed, generators, ensemble=len(x_b) > 1)
+        seconds = {"latent_optimization": time.perf_counter() - began}
+        expected = torch.exp(found.level.mean())
+        x_a = self.statistics.denormalize(found.a, times)
+        error = expected * observed.unit[0]
+        return Analysis(x_a, tuple(found.trace.rows), seconds, float(expected), error)
 
     def localize(
         self,
@@ -167,31 +192,49 @@ class LOSDA:
     def analysis(
         self,
         a_b: Float[Tensor, "batch field lat lon"],
+        times: Sequence[pd.Timestamp],
         observed: LatentObservations,
         generators: Sequence[torch.Generator],
-    ) -> tuple[Tensor, Tensor, list[dict[str, float]], dict[str, float]]:
-        """Return analysis anomalies, the expected level ℓ, the trace and the seconds."""
-        settings, began = self.settings, time.perf_counter()
-        innovation = observed.y - observed.observe(a_b)
+        ensemble: bool = False,
+    ) -> LatentAnalysis:
+        """Return the analysis of normalized anomalies.
+
+        Args:
+            a_b: Background anomalies [1].
+            times: Valid time of each, UTC.
+            observed: Observations of each.
+            generators: One random generator for each.
+            ensemble: Whether the batch is one ensemble, not independent analyses.
+        """
+        settings = self.settings
+        season = self.season(times)
+        frame = LatentFrame.at(a_b, season, self.autoencoder, self.denoiser)
+        innovation = observed.y - observed.observe(frame.anomaly(torch.zeros_like(frame.z_b)))
         level = expected_level(innovation, observed.error, observed.unit, observed.weight)
-        if len(a_b) > 1 and settings.prior_draw:
+        if ensemble:
             level = level.mean().expand(len(a_b))
-        frame = LatentFrame.at(a_b, level, self.autoencoder, self.denoiser)
+        frame = frame.with_level(level)
         error = (observed.error**2 + (settings.representativeness * observed.unit) ** 2).sqrt()
 
         def departure(r: Tensor) -> Tensor:
             return (observed.y - observed.observe(frame.anomaly(r))) / error
 
+        r, covariance = self.start(frame.z_b, generators), self.denoiser.covariance
         guided = LatentOptimization(
-            self.denoiser, departure, self.denoiser.covariance, settings.solver, settings.anchor
+            self.denoiser, departure, covariance, settings.solver, settings.anchor
         )
-        r = self.start(frame.z_b, generators)
+        if ensemble and settings.prior_draw:
+            draw = randn(r.shape, generators, r.device)
+            guided.shift = settings.prior_draw * covariance.root(draw, settings.start)
         levels = karras_levels(settings.steps, settings.start, settings.stop)
-        r = reverse_diffusion(
-            guided, r, levels, settings.eta, generators, z_b=frame.z_b, level=level
-        )
-        seconds = {"latent_optimization": time.perf_counter() - began}
-        return frame.anomaly(r), level, guided.trace.rows, seconds
+        condition = {"z_b": frame.z_b, "level": level, "season": season}
+        r = reverse_diffusion(guided, r, levels, settings.eta, generators, **condition)
+        return LatentAnalysis(frame.anomaly(r), frame, guided.trace)
+
+    def season(self, times: Sequence[pd.Timestamp]) -> Float[Tensor, "batch basis"]:
+        """Return the functions of time that the prior depends on."""
+        basis = time_basis(times, self.denoiser.shape.basis)
+        return torch.from_numpy(basis).to(self.denoiser.residual_scale)
 
     def start(self, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Return the noisy residual from which the reverse process starts."""

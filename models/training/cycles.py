@@ -15,13 +15,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
+from models.denoiser import LatentDenoiser
 from models.forecast import ForecastModel
+from models.latent_frame import LatentFrame
 from models.methods.losda import LOSDA, LatentObservations
-from models.normalization import Statistics
+from models.normalization import Statistics, time_basis
 from models.training.losses import LatentPairs
 from models.training.trajectories import Indices, Trajectories
 
-__all__ = ["CycleSettings", "World", "background_error", "cycled_pairs", "forecast_pairs"]
+__all__ = [
+    "CycleSettings",
+    "World",
+    "background_error",
+    "cycled_pairs",
+    "forecast_pairs",
+    "latent_pairs",
+]
 
 Errors = list[tuple[float, float]]
 Progress = Callable[[int, Errors], None]
@@ -68,19 +77,31 @@ def background_error(
     return (scaled[:, mask] ** 2 * area[:, None]).mean((1, 2, 3))
 
 
+@torch.no_grad()
 def latent_pairs(
-    autoencoder: Autoencoder, world: World, a_b: Tensor, truth: Tensor
+    world: World,
+    autoencoder: Autoencoder,
+    denoiser: LatentDenoiser,
+    a_b: Float[Tensor, "batch field lat lon"],
+    i: Indices,
+    j: Indices,
 ) -> LatentPairs:
-    """Encode backgrounds and truths."""
-    level = 0.5 * torch.log(world.error(a_b, truth))
-    return LatentPairs(autoencoder.encode(a_b), autoencoder.encode(truth), level)
+    """Encode the backgrounds of the samples (i, j) and their truths."""
+    truth = world.truth(i, j)
+    times = world.trajectories.times(i, j)
+    season = torch.from_numpy(time_basis(times, denoiser.shape.basis)).to(a_b)
+    frame = LatentFrame.at(a_b, season, autoencoder, denoiser)
+    corrected = frame.anomaly(torch.zeros_like(frame.z_b))
+    level = 0.5 * torch.log(world.error(corrected, truth))
+    z = autoencoder.encode(truth)
+    return LatentPairs(frame.z_b.half(), z.half(), frame.center.half(), level, season)
 
 
 @torch.no_grad()
 def forecast_pairs(
     world: World, leads: tuple[int, ...], batches: int, batch: int, seed: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield (lead in steps, background, truth) of forecasts that start from the truth.
+) -> Iterator[tuple[int, Tensor, Indices, Indices]]:
+    """Yield (lead in steps, background, indices i and j of it) of forecasts from the truth.
 
     Args:
         world: Truth and model.
@@ -96,7 +117,7 @@ def forecast_pairs(
         for lead in range(1, max(leads) + 1):
             a = world.step(a, i + lead - 1, j)
             if lead in leads:
-                yield lead, a, world.truth(i + lead, j)
+                yield lead, a, i + lead, j
 
 
 @dataclass(frozen=True)
@@ -129,13 +150,15 @@ class Group:
     """Cycles side by side with the same density of observations."""
 
     world: World
-    fraction: float
+    number: int
     settings: CycleSettings
-    generator: np.random.Generator
 
+    @torch.no_grad()
     def __post_init__(self) -> None:
         """Draw the dates and make the first backgrounds."""
         s, t = self.settings, self.world.trajectories
+        self.fraction = s.fractions[self.number]
+        self.generator = np.random.default_rng((s.seed, self.number))
         margin = s.cycles + s.lead + 1
         if margin >= t.length:
             raise ValueError(f"cycles {s.cycles} need {margin} steps, the streams have {t.length}")
@@ -144,6 +167,19 @@ class Group:
         self.a_b = self.world.truth(self.i, self.j)
         for _ in range(s.lead):
             self.advance(self.a_b)
+
+    @torch.no_grad()
+    def cycle(self, method: LOSDA, number: int) -> tuple[LatentPairs, tuple[float, float]]:
+        """Run one cycle; return its pairs and the mean errors of background and analysis."""
+        a_b, times = self.a_b, self.world.trajectories.times(self.i, self.j)
+        truth = self.world.truth(self.i, self.j)
+        draws = [torch.Generator().manual_seed(number * 1009 + k) for k in range(len(truth))]
+        found = method.analysis(a_b, times, self.observe(truth), draws)
+        parts = method.autoencoder, method.denoiser, a_b, self.i, self.j
+        pairs = latent_pairs(self.world, *parts)
+        errors = (self.world.error(a, truth).mean() for a in (a_b, found.a))
+        self.advance(found.a)
+        return pairs, (float(next(errors)), float(next(errors)))
 
     def advance(self, a: Tensor) -> None:
         """Make the next backgrounds from the analyses."""
@@ -193,22 +229,13 @@ def cycled_pairs(
         progress: Called after each cycle with its number and, for each group, the mean error of
             background and analysis in units of the 24 h background-error variance.
     """
-    generator = np.random.default_rng(settings.seed)
-    groups = [Group(world, fraction, settings, generator) for fraction in settings.fractions]
+    groups = [Group(world, k, settings) for k in range(len(settings.fractions))]
     pairs: list[LatentPairs] = []
     for cycle in range(settings.cycles):
-        errors: Errors = []
-        for group in groups:
-            truth = world.truth(group.i, group.j)
-            draws = [torch.Generator().manual_seed(cycle * 1009 + k) for k in range(len(truth))]
-            a_b = group.a_b
-            a = method.analysis(a_b, group.observe(truth), draws)[0]
-            if cycle >= settings.spin_up:
-                pairs.append(latent_pairs(method.autoencoder, world, a_b, truth))
-            pair = world.error(a_b, truth).mean(), world.error(a, truth).mean()
-            errors.append((float(pair[0]), float(pair[1])))
-            group.advance(a)
+        done = [group.cycle(method, cycle) for group in groups]
+        if cycle >= settings.spin_up:
+            pairs += [found for found, _ in done]
         if progress is not None:
-            progress(cycle + 1, errors)
+            progress(cycle + 1, [errors for _, errors in done])
     joined = zip(*(vars(pair).values() for pair in pairs), strict=True)
     return LatentPairs(*(torch.cat(part) for part in joined))

@@ -13,7 +13,13 @@ from models.denoiser import LatentDenoiser
 from models.normalization import Statistics
 from models.training.trajectories import Trajectories
 
-__all__ = ["LatentPairs", "autoencoder_loss", "denoiser_loss", "draw_anomalies"]
+__all__ = [
+    "LatentPairs",
+    "autoencoder_loss",
+    "denoiser_loss",
+    "draw_anomalies",
+    "model_error_loss",
+]
 
 Loss = Callable[[torch.Generator], Tensor]
 
@@ -22,19 +28,31 @@ Loss = Callable[[torch.Generator], Tensor]
 class LatentPairs:
     """Backgrounds and truths in latent space.
 
+    Thousands of pairs are gigabytes: they are kept in half precision, and selected in single.
+
     Attributes:
         z_b: Latent backgrounds.
         z: Latent truths.
-        level: ℓ, logarithm of the root-mean-square background error in units of the 24 h one.
+        center: z_b + b, latent backgrounds without the known part of the model error.
+        level: ℓ, logarithm of the root-mean-square background error in units of the 24 h one,
+            without the known part of the model error.
+        season: Functions of the valid time, `models.normalization.time_basis`.
     """
 
     z_b: Float[Tensor, "sample channel lat lon"]
     z: Float[Tensor, "sample channel lat lon"]
+    center: Float[Tensor, "sample channel lat lon"]
     level: Float[Tensor, "sample"]
+    season: Float[Tensor, "sample basis"]
 
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.level)
+
+    @property
+    def error(self) -> Float[Tensor, "sample channel lat lon"]:
+        """z − z_b, the error of the background."""
+        return self.z.float() - self.z_b
 
     def __add__(self, other: "LatentPairs") -> "LatentPairs":
         """Join two sets."""
@@ -43,7 +61,7 @@ class LatentPairs:
 
     def select(self, index: Tensor) -> "LatentPairs":
         """Return the pairs at `index`."""
-        return LatentPairs(*(part[index] for part in vars(self).values()))
+        return LatentPairs(*(part[index].float() for part in vars(self).values()))
 
 
 def numpy_from(generator: torch.Generator) -> np.random.Generator:
@@ -98,11 +116,25 @@ def denoiser_loss(denoiser: LatentDenoiser, pairs: LatentPairs, batch: int = 32)
     def loss(generator: torch.Generator) -> Tensor:
         chosen = pairs.select(torch.randint(len(pairs), (batch,), generator=generator))
         level = chosen.level + 0.12 * torch.randn(batch, generator=generator)
-        r = (chosen.z - chosen.z_b) / denoiser.scale(level)
+        r = (chosen.z - chosen.center) / denoiser.scale(level)
         sigma = torch.exp(0.6 + 1.4 * torch.randn(batch, generator=generator)).clamp(0.03, 30.0)
         noise = torch.randn(r.shape, generator=generator)
-        mean = denoiser.denoise(r + sigma[:, None, None, None] * noise, sigma, chosen.z_b, level)
+        r_t = r + sigma[:, None, None, None] * noise
+        mean = denoiser.denoise(r_t, sigma, chosen.z_b, level, chosen.season)
         weight = (1 + sigma**2) / sigma**2
         return (weight * ((mean - r) ** 2).flatten(1).mean(1)).mean()
+
+    return loss
+
+
+def model_error_loss(denoiser: LatentDenoiser, pairs: LatentPairs, batch: int = 32) -> Loss:
+    """Return the loss of a batch: |(z − z_b − b̄)/s − f(z_b)|², with the climatology b̄ as it is."""
+    error = denoiser.model_error
+
+    def loss(generator: torch.Generator) -> Tensor:
+        chosen = pairs.select(torch.randint(len(pairs), (batch,), generator=generator))
+        target = chosen.z - chosen.z_b - error.mean(chosen.season)
+        flow = error.flow(chosen.z_b, chosen.season, denoiser.features)
+        return (flow - target / error.scale[:, None, None]).pow(2).mean()
 
     return loss

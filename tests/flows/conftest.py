@@ -74,7 +74,7 @@ def publish_components(registry: Registry, ds: xr.Dataset) -> None:
     autoencoder = Autoencoder(shape, statistics.weights, torch.zeros(1, *grid.shape))
     times = [pd.Timestamp(time) for time in TIMES]
     autoencoder.initialize_linear(statistics.normalize(torch.from_numpy(x), times))
-    prior = DenoiserShape(6, shape.latent_grid, **edges, hidden=8, deep=8)
+    prior = DenoiserShape(6, shape.latent_grid, **edges, hidden=8, deep=8, error_hidden=8)
     denoiser = LatentDenoiser(prior, torch.zeros(1, *shape.latent_grid))
     digests: dict[str, str] = {}
     for name, module, architecture in (

@@ -27,6 +27,9 @@ SETTINGS = {
     "train.autoencoder.iterations": 10,
     "train.denoiser.iterations": 5,
     "train.denoiser.generations": 1,
+    "train.denoiser.gaussian": 1,
+    "train.model_error.iterations": 5,
+    "train.model_error.forecasts": 4,
     "train.denoiser.cycles": 5,
     "train.denoiser.streams": 2,
     "train.denoiser.forecasts": 4,
@@ -70,6 +73,8 @@ def test_all_components_are_published_with_their_parents(trained: Path) -> None:
     assert prior.card.training["period"]["end"].startswith("2008-01-05")
     assert set(document["scores"]["reconstruction"]) == {"msl", "z", "t", "all"}
     assert document["scores"]["reconstruction"]["all"] < 0.3
+    assert prior.card.scores["settings"]["steps"] >= 1
+    assert Path(document["curves"]).stat().st_size > 1000
 
 
 def test_the_same_command_again_makes_nothing_anew(trained: Path) -> None:

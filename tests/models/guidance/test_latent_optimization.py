@@ -132,3 +132,24 @@ def test_sampling_without_observations_gives_the_prior(problem) -> None:  # noqa
     values, u = covariance.eigen
     variance = ((u[0] ** 2) * values[0]).sum(1)
     assert r.flatten(1).var(0).mean() == pytest.approx(float(variance.mean()), rel=0.06)
+
+
+def test_draws_from_prior_and_observations_give_the_spread_of_the_posterior(problem) -> None:  # noqa: ANN001
+    covariance, h, y, kalman = problem
+    count, generator = 4000, torch.Generator().manual_seed(8)
+    perturbed = y + 0.1**0.5 * torch.randn(count, 7, generator=generator)
+    guided = LatentOptimization(
+        WienerDenoiser(covariance),
+        departure_of(h, perturbed),
+        covariance,
+        InnerSolver(inner=20),
+        anchor=0.0,
+    )
+    guided.shift = covariance.root(torch.randn(count, *SHAPE, generator=generator), 99.0)
+    r = reverse_diffusion(guided, torch.zeros(count, *SHAPE), [99.0], 0.0, []).flatten(1)
+    values, vectors = covariance.eigen
+    c = (vectors[0] * values[0]) @ vectors[0].mT
+    gain = c @ h.T @ torch.linalg.inv(h @ c @ h.T + 0.1 * torch.eye(7))
+    posterior = (c - gain @ h @ c).diagonal()
+    torch.testing.assert_close(r.mean(0), kalman, atol=0.05, rtol=0)
+    torch.testing.assert_close(r.var(0), posterior, atol=0.02, rtol=0.1)

@@ -117,9 +117,23 @@ def test_the_part_of_the_background_that_the_decoder_cannot_say_is_kept(method: 
     lossy = method.autoencoder
     lossy.decode_linear.weight.mul_(0.7)
     a_b = torch.randn(1, *SHAPE)
-    frame = LatentFrame.at(a_b, torch.zeros(1), lossy, method.denoiser)
+    frame = LatentFrame.at(a_b, torch.ones(1, 1), lossy, method.denoiser)
     torch.testing.assert_close(frame.anomaly(torch.zeros_like(frame.z_b)), a_b)
     assert (lossy.decode(frame.z_b) - a_b).abs().max() > 0.1
+
+
+def test_the_known_model_error_is_taken_off_the_background(method: LOSDA) -> None:
+    x_b, _ = states(method, 8)
+    a_b = method.statistics.normalize(x_b, [TIME])
+    bias = torch.randn(1, 8, 4, 8, generator=torch.Generator().manual_seed(8))
+    method.denoiser.model_error.climatology.copy_(bias)
+    frame = LatentFrame.at(a_b, method.season([TIME]), method.autoencoder, method.denoiser)
+    truth = frame.anomaly(torch.zeros_like(frame.z_b))
+    torch.testing.assert_close(method.autoencoder.encode(truth) - frame.z_b, bias)
+    exact = observations(method.statistics.denormalize(truth, [TIME]), 40, 1e-6)
+    x_a = method(x_b, TIME, exact, [torch.Generator()]).x_a
+    a_a = method.statistics.normalize(x_a, [TIME])
+    torch.testing.assert_close(a_a, truth, atol=1e-3, rtol=1e-3)
 
 
 def test_the_expected_error_is_found_from_the_innovations() -> None:

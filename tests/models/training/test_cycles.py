@@ -12,8 +12,19 @@ from models.forecast import Persistence, each_time
 from models.grid import LatLonGrid
 from models.methods.losda import LOSDA
 from models.normalization import Statistics
-from models.training.cycles import CycleSettings, World, cycled_pairs, forecast_pairs
-from models.training.losses import LatentPairs, autoencoder_loss, denoiser_loss
+from models.training.cycles import (
+    CycleSettings,
+    World,
+    cycled_pairs,
+    forecast_pairs,
+    latent_pairs,
+)
+from models.training.losses import (
+    LatentPairs,
+    autoencoder_loss,
+    denoiser_loss,
+    model_error_loss,
+)
 from models.training.trajectories import Trajectories
 
 GRID = LatLonGrid.gaussian(8, 16)
@@ -58,8 +69,8 @@ def test_samples_and_their_times_belong_together(world: World) -> None:
 
 def test_the_error_of_a_persistence_forecast_grows_with_its_lead(world: World) -> None:
     errors: dict[int, list[float]] = {1: [], 4: []}
-    for lead, a, truth in forecast_pairs(world, (1, 4), 6, 8, seed=0):
-        errors[lead].append(float(world.error(a, truth).mean()))
+    for lead, a, i, j in forecast_pairs(world, (1, 4), 6, 8, seed=0):
+        errors[lead].append(float(world.error(a, world.truth(i, j)).mean()))
     # variance of x is σ²/(1 − ρ²); the error after k steps is 2 (1 − ρᵏ) of it
     variance = 0.16 / (1 - 0.81) / 0.25
     assert np.mean(errors[1]) == pytest.approx(2 * (1 - 0.9) * variance, rel=0.15)
@@ -105,6 +116,24 @@ def test_the_losses_fall_when_the_network_learns(world: World, method: LOSDA) ->
     assert loss(generators[1]) < 0.95 * before
 
 
+def test_an_untrained_model_error_explains_its_climatology_and_nothing_else(
+    world: World, method: LOSDA
+) -> None:
+    method.denoiser.requires_grad_(True)
+    sets = forecast_pairs(world, (1,), 8, 8, seed=1)
+    parts = [latent_pairs(world, method.autoencoder, method.denoiser, *s[1:]) for s in sets]
+    pairs = sum(parts[1:], parts[0])
+    assert not any(part.requires_grad for part in vars(pairs).values())  # no graph is kept
+    error = method.denoiser.requires_grad_(False).model_error
+    error.fit_climatology(pairs.error, pairs.season)
+    loss = model_error_loss(method.denoiser, pairs, 256)
+    assert float(loss(torch.Generator().manual_seed(0))) == pytest.approx(1.0, rel=0.05)
+    center = method.denoiser.center(pairs.z_b, pairs.season)
+    assert (
+        (pairs.z - center).mean(0).abs().max() < 1e-5 < (pairs.z - pairs.z_b).mean(0).abs().max()
+    )
+
+
 def test_the_reconstruction_loss_counts_fields_by_their_background_error(world: World) -> None:
     shape = AutoencoderShape(2, (8, 16), True, True, 4, 2, 8, 8, 0)
     losses = []
@@ -122,7 +151,8 @@ def test_the_reconstruction_loss_counts_fields_by_their_background_error(world: 
 
 
 def test_pairs_join_and_select() -> None:
-    pairs = LatentPairs(torch.zeros(3, 1, 2, 2), torch.ones(3, 1, 2, 2), torch.arange(3.0))
+    z = torch.zeros(3, 1, 2, 2)
+    pairs = LatentPairs(z, z + 1, z, torch.arange(3.0), torch.ones(3, 1))
     assert len(pairs + pairs) == 6
     assert (pairs + pairs).select(torch.tensor([4])).level.tolist() == [1.0]
 
