@@ -4,7 +4,7 @@
         r_0 = E[r | r_t, z_b, ℓ]                                  the denoiser
         r̂  = argmin ½|r − r_0|²_{Σ_t⁻¹} + ½|y − H decode(r)|²_{R⁻¹}   latent optimization
         r_s = r̂ + σ_s (estimated and fresh noise)                  the sampler
-    x_a = x_b + decode(z_b + b + s e^ℓ r̂) − decode(z_b)
+    x_a = x_b + decode(z_b + b + s e^ℓ r̂) − decode(z_b)    in the fields that count
 
 Preset `fast` starts from the background without noise (the first anchor is the background itself,
 less the known part b of the model's error)
@@ -229,7 +229,9 @@ class LOSDA:
         levels = karras_levels(settings.steps, settings.start, settings.stop)
         condition = {"z_b": frame.z_b, "level": level, "season": season}
         r = reverse_diffusion(guided, r, levels, settings.eta, generators, **condition)
-        return LatentAnalysis(frame.anomaly(r), frame, guided.trace)
+        # Fields that do not count are nearly zero with rare peaks: increments would spread them.
+        counts = self.statistics.error_mask[:, None, None]
+        return LatentAnalysis(torch.where(counts, frame.anomaly(r), a_b), frame, guided.trace)
 
     def season(self, times: Sequence[pd.Timestamp]) -> Float[Tensor, "batch basis"]:
         """Return the functions of time that the prior depends on."""

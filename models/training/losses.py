@@ -51,7 +51,7 @@ class LatentPairs:
 
     @property
     def error(self) -> Float[Tensor, "sample channel lat lon"]:
-        """z − z_b, the error of the background."""
+        """The error of the background, z − z_b."""
         return self.z.float() - self.z_b
 
     def __add__(self, other: "LatentPairs") -> "LatentPairs":

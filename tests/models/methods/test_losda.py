@@ -136,6 +136,14 @@ def test_the_known_model_error_is_taken_off_the_background(method: LOSDA) -> Non
     torch.testing.assert_close(a_a, truth, atol=1e-3, rtol=1e-3)
 
 
+def test_a_field_that_does_not_count_keeps_its_background(method: LOSDA) -> None:
+    x_b, x = states(method, 9)
+    method.statistics.error_mask[1] = False
+    x_a = method(x_b, TIME, observations(x, 180, 0.1), [torch.Generator()]).x_a
+    torch.testing.assert_close(x_a[:, 1], x_b[:, 1])
+    assert ((x_a - x)[:, 0] ** 2).mean() < 0.7 * ((x_b - x)[:, 0] ** 2).mean()
+
+
 def test_the_expected_error_is_found_from_the_innovations() -> None:
     generator = torch.Generator().manual_seed(7)
     unit, error = torch.full((1, 20000), 2.0), torch.full((1, 20000), 1.0)
