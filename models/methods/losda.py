@@ -69,7 +69,7 @@ class LOSDASettings:
 
 
 PRESETS = {
-    "fast": LOSDASettings(),
+    "fast": LOSDASettings(prior_draw=0.4),
     "paper": LOSDASettings(
         steps=128,
         stop=0.03,
