@@ -150,7 +150,7 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         error: Tensor = self.model_error(z_b, season, self.features)
         return z_b + error
 
-    def scale(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch channel lat lon"]:
+    def scale(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch channel 1 1"]:
         """Return s e^ℓ, by which r is multiplied to give z − z_b − b.
 
         Args:
