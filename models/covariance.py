@@ -16,6 +16,7 @@ References:
     | Gaspari & Cohn (1999), Construction of correlation functions, doi 10.1002/qj.49712555417
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LatentCovariance", "Localization", "gaspari_cohn"]
-
-#: Noise levels whose Σ^½ is kept as a matrix.
-KEPT_ROOTS = 3
+__all__ = ["IsotropicCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,6 @@ class LatentCovariance(nn.Module):
         identity = torch.eye(self.size).expand(self.blocks, -1, -1)
         self.register_buffer("kernel", self._pack(identity).half())
         self._eigen: tuple[Tensor, Tensor] | None = None
-        self._roots: dict[float, Tensor] = {}
 
     def modes(self, v: Float[Tensor, "batch channel lat lon"]) -> Tensor:
         """Transform to shape (block, batch, size), unitary up to the rfft's half spectrum."""
@@ -101,28 +98,33 @@ class LatentCovariance(nn.Module):
         """Eigenvalues (block, size) and eigenvectors (block, size, size)."""
         if self._eigen is None:
             values, vectors = torch.linalg.eigh(self._unpack(self.kernel.float().cpu()))
+            if self.wraps:  # the mean and the shortest wave of a real field are real
+                for m in (0, self.shape[2] // 2) if self.shape[2] % 2 == 0 else (0,):
+                    vectors[m].imag.zero_()
             device = self.kernel.device
             self._eigen = values.clamp(min=1e-6).to(device), vectors.to(device)
         return self._eigen
 
-    def _forget(self) -> None:
-        self._eigen, self._roots = None, {}
-
     def _load_from_state_dict(self, *arguments: object, **keywords: object) -> None:
         super()._load_from_state_dict(*arguments, **keywords)
-        self._forget()
+        self._eigen = None
 
     def root(
         self, v: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
-        """Return Σ^½ v, where Σ = C σ² (C + σ² I)⁻¹ is the error of the denoised state."""
+        """Return L v with L Lᵀ = Σ = C σ² (C + σ² I)⁻¹, the error of the denoised state.
+
+        With C = U Λ Uᴴ the root is U Λ^½ σ (Λ + σ²)^{-½}: v are components along eigenvectors.
+        """
         values, u = self.eigen
-        f = (values * sigma**2 / (values + sigma**2)).sqrt()
-        if sigma not in self._roots and len(self._roots) < KEPT_ROOTS:
-            self._roots[sigma] = (u * f[:, None]) @ u.mH
-        if sigma not in self._roots:  # a matrix costs more than a hundred applications
-            return self.state((project(self.modes(v), u) * f[:, None]) @ u.mT)
-        return self.state(self.modes(v) @ self._roots[sigma].mT)
+        return self.state((self.modes(v) * denoised_error(values, sigma)[:, None]) @ u.mT)
+
+    def root_adjoint(
+        self, r: Float[Tensor, "batch channel lat lon"], sigma: float
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return Lᵀ r, the adjoint of `root`."""
+        values, u = self.eigen
+        return self.state(project(self.modes(r), u) * denoised_error(values, sigma)[:, None])
 
     def wiener(
         self, v: Float[Tensor, "batch channel lat lon"], sigma: Float[Tensor, "batch"]
@@ -138,7 +140,7 @@ class LatentCovariance(nn.Module):
         h = self.modes(r)
         moment = torch.stack([block.T @ block.conj() for block in h]) / h.shape[1]
         self.kernel.copy_(self._pack(moment).half())
-        self._forget()
+        self._eigen = None
 
     def _pack(self, moment: Tensor) -> Tensor:
         """Localize the blocks and keep the kernel within the support."""
@@ -178,6 +180,21 @@ class LatentCovariance(nn.Module):
         moment = torch.fft.fft(full, dim=0)[: self.blocks]
         blocks: Tensor = 0.5 * (moment + moment.mH)
         return blocks
+
+
+class IsotropicCovariance:
+    """The identity as covariance: the anchor |r − r_0|² / 2 r_t² with a number r_t."""
+
+    def root(self, v: Tensor, sigma: float) -> Tensor:
+        """Return L v with L Lᵀ = σ²/(1 + σ²) I."""
+        return v * (sigma / math.sqrt(1 + sigma**2))
+
+    root_adjoint = root
+
+
+def denoised_error(values: Tensor, sigma: float) -> Tensor:
+    """Return the standard deviation of the denoised state along eigenvectors."""
+    return (values * sigma**2 / (values + sigma**2)).sqrt()
 
 
 def project(h: Tensor, u: Tensor) -> Tensor:

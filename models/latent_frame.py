@@ -47,12 +47,22 @@ class LatentFrame:
         season: Float[Tensor, "batch basis"],
         autoencoder: Autoencoder,
         denoiser: LatentDenoiser,
+        corrected: bool = True,
     ) -> "LatentFrame":
-        """Center the coordinates on the background anomalies `a_b` [1], for the level 0."""
+        """Center the coordinates on the background anomalies `a_b` [1], for the level 0.
+
+        Args:
+            a_b: Background anomalies [1].
+            season: Functions of the valid time.
+            autoencoder: The autoencoder.
+            denoiser: Knows b and s.
+            corrected: Whether the known model error b is taken off, or taken as 0.
+        """
         z_b = autoencoder.encode(a_b)
         remainder = a_b - autoencoder.decode(z_b)
         level = z_b.new_zeros(len(z_b))
-        center, scale = denoiser.center(z_b, season), denoiser.scale(level)
+        center = denoiser.center(z_b, season) if corrected else z_b
+        scale = denoiser.scale(level)
         return cls(autoencoder, z_b, center, remainder, scale, level)
 
     def with_level(self, level: Float[Tensor, "batch"]) -> "LatentFrame":

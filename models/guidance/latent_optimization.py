@@ -5,7 +5,7 @@ Where the denoiser gives r_0 = E[r | r_t], the guided denoiser returns the minim
     J(r) = ½ (r − r_0)ᵀ Σ_t⁻¹ (r − r_0) + ½ |d(r)|²,    d(r) = R^{-½} (y − H decode(r)),
 
 with the covariance of the denoised state Σ_t = C σ_t² (C + σ_t²)⁻¹ in the anchor. In the control
-variable v, r = r_0 + Σ_t^½ v, it reads ½ |v|² + ½ |d|², solved by Gauss–Newton with conjugate
+variable v, r = r_0 + L v with L Lᵀ = Σ_t, it reads ½ |v|² + ½ |d|², solved by Gauss–Newton with conjugate
 gradients (`fast`) or by steepest descent (`paper`).
 
 References:
@@ -17,7 +17,7 @@ References:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from azula.denoise import Denoiser, DiracPosterior
@@ -25,12 +25,15 @@ from azula.noise import Schedule
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import LatentCovariance
+from models.covariance import IsotropicCovariance, LatentCovariance
+from models.guidance.trace import Trace
+from models.solvers import conjugate_gradients, dot
 
-__all__ = ["InnerSolver", "LatentOptimization", "conjugate_gradients"]
+__all__ = ["InnerSolver", "LatentOptimization", "Root", "gauss_newton", "linearize"]
 
 Departure = Callable[[Tensor], Tensor]
 Operator = Callable[[Tensor], Tensor]
+Covariance = LatentCovariance | IsotropicCovariance
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,37 @@ class InnerSolver:
     Attributes:
         kind: `gauss_newton` or `steepest_descent`.
         outer: Linearizations of the decoder and the operator (Gauss–Newton), or descent steps.
-        inner: Iterations of conjugate gradients for each linearization.
+        inner: Largest number of iterations of conjugate gradients for each linearization.
+        tolerance: Stop these where the gradient is this small, relative to the first.
         anchor_scale: Factor on Σ_t^½.
     """
 
     kind: str = "gauss_newton"
     outer: int = 1
     inner: int = 8
+    tolerance: float = 0.0
     anchor_scale: float = 1.0
 
 
-@dataclass
-class Trace:
-    """The cost function at each reverse step, for the record."""
+@dataclass(frozen=True)
+class Root:
+    """A factor L of a covariance Σ = L Lᵀ.
 
-    rows: list[dict[str, float]] = field(default_factory=list)
+    Attributes:
+        apply: v ↦ L v.
+        adjoint: r ↦ Lᵀ r.
+    """
 
-    def add(self, sigma: float, v: Tensor, before: Tensor, after: Tensor) -> None:
-        """Append one step; the costs are means over the batch."""
-        row = {"step": len(self.rows), "sigma": sigma, "J_o_before": half_square(before)}
-        self.rows.append(row | {"J_b": half_square(v), "J_o": half_square(after)})
+    apply: Operator
+    adjoint: Operator
+
+    @classmethod
+    def of(cls, covariance: "Covariance", sigma: float, scale: float = 1.0) -> "Root":
+        """Return `scale` times the root of a covariance at the noise level σ."""
+        return cls(
+            lambda v: scale * covariance.root(v, sigma),
+            lambda r: scale * covariance.root_adjoint(r, sigma),
+        )
 
 
 class LatentOptimization(Denoiser):  # type: ignore[misc]
@@ -69,7 +83,7 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
         self,
         denoiser: Denoiser,
         departure: Departure,
-        covariance: LatentCovariance,
+        covariance: Covariance,
         solver: InnerSolver,
         anchor: float = 1.0,
     ) -> None:
@@ -114,16 +128,11 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
         self, r_0: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
         """Return the minimum of J around r_0."""
-        root: Operator = lambda v: self.solver.anchor_scale * self.covariance.root(v, sigma)
+        root = Root.of(self.covariance, sigma, self.solver.anchor_scale)
         minimize = {"gauss_newton": gauss_newton, "steepest_descent": steepest_descent}
         v, first, last = minimize[self.solver.kind](self.departure, root, r_0, self.solver)
         self.trace.add(sigma, v, first, last)
-        return r_0 + root(v)
-
-
-def half_square(d: Tensor) -> float:
-    """Return ½|d|², the mean over the batch."""
-    return 0.5 * float((d**2).flatten(1).sum(1).mean())
+        return r_0 + root.apply(v)
 
 
 def linearize(departure: Departure, r: Tensor) -> tuple[Tensor, Operator, Operator]:
@@ -135,66 +144,35 @@ def linearize(departure: Departure, r: Tensor) -> tuple[Tensor, Operator, Operat
 
 
 def gauss_newton(
-    departure: Departure, root: Operator, r_0: Tensor, solver: InnerSolver
+    departure: Departure, root: Root, r_0: Tensor, solver: InnerSolver
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimize ½|v|² + ½|d(r_0 + Σ^½ v)|²; return v and the departures before and after."""
+    """Minimize ½|v|² + ½|d(r_0 + L v)|²; return v and the departures before and after."""
     v = torch.zeros_like(r_0)
     first = last = departure(r_0)
     for _ in range(solver.outer):
-        d, tangent, adjoint = linearize(departure, r_0 + root(v))
+        d, tangent, adjoint = linearize(departure, r_0 + root.apply(v))
 
         def hessian(u: Tensor, g: Operator = tangent, h: Operator = adjoint) -> Tensor:
-            return u + root(h(g(root(u))))
+            return u + root.adjoint(h(g(root.apply(u))))
 
-        increment = conjugate_gradients(hessian, root(adjoint(d)) - v, solver.inner)
-        last = d - tangent(root(increment))
+        descent = root.adjoint(adjoint(d)) - v
+        increment, _ = conjugate_gradients(hessian, descent, solver.inner, solver.tolerance)
+        last = d - tangent(root.apply(increment))
         v = v + increment
     return v, first, last
 
 
 def steepest_descent(
-    departure: Departure, root: Operator, r_0: Tensor, solver: InnerSolver
+    departure: Departure, root: Root, r_0: Tensor, solver: InnerSolver
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimize the same cost by gradient steps of the length that is exact for a quadratic."""
     v = torch.zeros_like(r_0)
     first = last = departure(r_0)
     for _ in range(solver.outer):
-        last, tangent, adjoint = linearize(departure, r_0 + root(v))
-        descent = root(adjoint(last)) - v
-        change = tangent(root(descent))
+        last, tangent, adjoint = linearize(departure, r_0 + root.apply(v))
+        descent = root.adjoint(adjoint(last)) - v
+        change = tangent(root.apply(descent))
         length = dot(descent, descent) / (dot(descent, descent) + dot(change, change)).clamp(1e-30)
         v = v + length.view(-1, *[1] * (v.dim() - 1)) * descent
         last = last - length[:, None] * change
     return v, first, last
-
-
-def dot(a: Tensor, b: Tensor) -> Float[Tensor, "batch"]:
-    """Return the scalar product of each sample."""
-    return (a * b).flatten(1).sum(1)
-
-
-def conjugate_gradients(operator: Operator, b: Tensor, iterations: int) -> Tensor:
-    """Solve A x = b for each sample of the batch (Hestenes & Stiefel 1952, doi 10.6028/jres.049.044).
-
-    Args:
-        operator: v ↦ A v, symmetric and positive definite.
-        b: Right-hand side, with shape (batch, *).
-        iterations: Number of iterations from x = 0.
-
-    Returns:
-        The approximate solution, with the shape of `b`.
-    """
-
-    def expand(value: Tensor) -> Tensor:
-        return value.view(-1, *[1] * (b.dim() - 1))
-
-    x, residual, direction = torch.zeros_like(b), b, b
-    square = dot(residual, residual)
-    for _ in range(iterations):
-        image = operator(direction)
-        length = expand(square / dot(direction, image).clamp(min=1e-30))
-        x, residual = x + length * direction, residual - length * image
-        new = dot(residual, residual)
-        direction = residual + expand(new / square.clamp(min=1e-30)) * direction
-        square = new
-    return x

@@ -18,7 +18,8 @@ from models.autoencoder import Autoencoder
 from models.denoiser import LatentDenoiser
 from models.forecast import ForecastModel
 from models.latent_frame import LatentFrame
-from models.methods.losda import LOSDA, LatentObservations
+from models.methods.latent import LatentObservations
+from models.methods.losda import LOSDA
 from models.normalization import Statistics, time_basis
 from models.training.losses import LatentPairs
 from models.training.trajectories import Indices, Trajectories

@@ -1,0 +1,35 @@
+"""The cost function at each step of a method, for the record."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+__all__ = ["Trace"]
+
+
+@dataclass
+class Trace:
+    """The cost function at each reverse step.
+
+    Attributes:
+        rows: Step, noise level σ, J_o before, J_b and J_o after; means over the batch.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, sigma: float, v: Tensor, before: Tensor, after: Tensor) -> None:
+        """Append one step.
+
+        Args:
+            sigma: Noise level.
+            v: Control variable, J_b = ½|v|².
+            before: Departures over their error before the step.
+            after: The same after it.
+        """
+        row = {"step": len(self.rows), "sigma": sigma, "J_o_before": half_square(before)}
+        self.rows.append(row | {"J_b": half_square(v), "J_o": half_square(after)})
+
+
+def half_square(d: Tensor) -> float:
+    """Return ½|d|², the mean over the batch."""
+    return 0.5 * float((d**2).flatten(1).sum(1).mean())

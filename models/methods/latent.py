@@ -1,0 +1,250 @@
+"""What the latent methods share: the problem in the coordinates of the background.
+
+A latent method looks for the standardized residual r between truth and background (see
+`models.latent_frame`), given a prior for r and the departures
+
+    d(r) = R^{-½} (y − H a(r)),    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),
+
+and returns the analysis a(r̂). The expected background error ℓ is estimated from the innovations
+d(0). R holds the observation error and, if asked for, the decoder's error of representativeness.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, Self, TypeVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.autoencoder import Autoencoder
+from models.denoiser import LatentDenoiser
+from models.guidance.trace import Trace
+from models.latent_frame import LatentFrame, expected_level
+from models.methods.base import Analysis
+from models.normalization import Statistics, time_basis
+from models.observations.batch import Observations
+from models.sampler import randn
+
+__all__ = ["LatentAnalysis", "LatentMethod", "LatentObservations", "LatentProblem"]
+
+
+class LatentSettings(Protocol):
+    """What every latent method can be told."""
+
+    @property
+    def representativeness(self) -> float:
+        """Error of the decoder that is added to the observation error [24 h error]."""
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the known part b of the model's error is taken off the background."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the expected error ℓ follows the innovations, or is that of the training."""
+
+
+Settings = TypeVar("Settings", bound=LatentSettings)
+
+
+@dataclass(frozen=True)
+class LatentObservations:
+    """Observations of normalized anomalies, one set for each sample of a batch.
+
+    Attributes:
+        y: Observed values.
+        error: Observation error, a standard deviation.
+        unit: 24 h background error at the observations.
+        weight: Share of the sphere of each observation.
+        observe: Maps normalized anomalies to the observations' equivalents.
+    """
+
+    y: Float[Tensor, "batch obs"]
+    error: Float[Tensor, "batch obs"]
+    unit: Float[Tensor, "batch obs"]
+    weight: Float[Tensor, "batch obs"]
+    observe: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LatentProblem:
+    """One batch of analyses in latent coordinates.
+
+    Attributes:
+        frame: The coordinates.
+        observed: The observations.
+        error: Root of the diagonal of R, in the observations' units.
+        season: Functions of the valid time.
+        ensemble: Whether the batch is one ensemble, not independent analyses.
+    """
+
+    frame: LatentFrame
+    observed: LatentObservations
+    error: Float[Tensor, "batch obs"]
+    season: Float[Tensor, "batch basis"]
+    ensemble: bool
+
+    def departure(self, r: Float[Tensor, "batch channel lat lon"]) -> Float[Tensor, "batch obs"]:
+        """Return d(r), the observations minus their equivalents over their error."""
+        return (self.observed.y - self.observed.observe(self.frame.anomaly(r))) / self.error
+
+    @property
+    def condition(self) -> dict[str, Tensor]:
+        """The keyword arguments of the prior's denoiser."""
+        return {"z_b": self.frame.z_b, "level": self.frame.level, "season": self.season}
+
+
+@dataclass(frozen=True)
+class LatentAnalysis:
+    """What was found.
+
+    Attributes:
+        a: Analysis anomalies [1].
+        frame: The latent coordinates of the analysis.
+        trace: Costs of each step.
+    """
+
+    a: Float[Tensor, "batch field lat lon"]
+    frame: LatentFrame
+    trace: Trace = field(default_factory=Trace)
+
+    @property
+    def level(self) -> Float[Tensor, "batch"]:
+        """The expected background error ℓ."""
+        return self.frame.level
+
+
+class LatentMethod(ABC, Generic[Settings]):
+    """A method that solves a `LatentProblem`."""
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        autoencoder: Autoencoder,
+        denoiser: LatentDenoiser,
+        area: Float[Tensor, "lat"],
+        settings: Settings,
+    ) -> None:
+        """Prepare the method.
+
+        Args:
+            statistics: Climatology and error sizes.
+            autoencoder: The autoencoder.
+            denoiser: The prior, trained with this autoencoder.
+            area: Cell-area weights of the latitudes, mean 1.
+            settings: What can be chosen.
+        """
+        self.statistics, self.autoencoder, self.denoiser = statistics, autoencoder, denoiser
+        self.area, self.settings = area, settings
+
+    @abstractmethod
+    def solve(
+        self, problem: LatentProblem, generators: Sequence[torch.Generator]
+    ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
+        """Return the standardized residual r̂ of the analysis, and the costs on the way."""
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        x_b: Float[Tensor, "member field lat lon"],
+        valid_time: pd.Timestamp,
+        observations: Observations,
+        generators: Sequence[torch.Generator],
+    ) -> Analysis:
+        """Return the analysis of one cycle."""
+        times = [valid_time] * len(x_b)
+        a_b = self.statistics.normalize(x_b, times)
+        if not len(observations.y):
+            return Analysis(x_b)
+        observed = self.localize(observations, times, generators)
+        began = time.perf_counter()
+        found = self.analysis(a_b, times, observed, generators, ensemble=len(x_b) > 1)
+        seconds = {"analysis": time.perf_counter() - began}
+        expected = torch.exp(found.level.mean())
+        x_a = self.statistics.denormalize(found.a, times)
+        error = expected * observed.unit[0]
+        return Analysis(x_a, tuple(found.trace.rows), seconds, float(expected), error)
+
+    def localize(
+        self,
+        observations: Observations,
+        times: Sequence[pd.Timestamp],
+        generators: Sequence[torch.Generator],
+    ) -> LatentObservations:
+        """Express the observations as functions of the normalized anomalies."""
+        members, count = len(times), len(observations.y)
+        y = observations.y.expand(members, count)
+        error = observations.error.expand(members, count)
+        if members > 1:
+            y = y + error * randn(y.shape, generators, y.device)
+
+        def observe(a: Tensor) -> Tensor:
+            return observations.operator(self.statistics.denormalize(a, times))
+
+        # absolute weights: a standard deviation does not change sign across a pole
+        spread = observations.operator.absolute()
+        shape = (1, len(self.statistics.std), *self.autoencoder.shape.grid)
+        unit = (self.statistics.std * self.statistics.error_std)[None, :, None, None]
+        unit = spread(unit.expand(shape).contiguous()).clamp(min=1e-30)
+        weight = spread(self.area[None, None, :, None].expand(shape).contiguous())
+        return LatentObservations(y, error, unit.expand(members, -1), weight, observe)
+
+    def analysis(
+        self,
+        a_b: Float[Tensor, "batch field lat lon"],
+        times: Sequence[pd.Timestamp],
+        observed: LatentObservations,
+        generators: Sequence[torch.Generator],
+        ensemble: bool = False,
+    ) -> LatentAnalysis:
+        """Return the analysis of normalized anomalies.
+
+        Args:
+            a_b: Background anomalies [1].
+            times: Valid time of each, UTC.
+            observed: Observations of each.
+            generators: One random generator for each.
+            ensemble: Whether the batch is one ensemble, not independent analyses.
+        """
+        problem = self.problem(a_b, times, observed, ensemble)
+        r, trace = self.solve(problem, generators)
+        # Fields that do not count are nearly zero with rare peaks: increments would spread them.
+        counts = self.statistics.error_mask[:, None, None]
+        a = torch.where(counts, problem.frame.anomaly(r), a_b)
+        return LatentAnalysis(a, problem.frame, trace)
+
+    def problem(
+        self,
+        a_b: Float[Tensor, "batch field lat lon"],
+        times: Sequence[pd.Timestamp],
+        observed: LatentObservations,
+        ensemble: bool = False,
+    ) -> LatentProblem:
+        """Return the problem of an analysis, with the expected error ℓ of its innovations."""
+        settings = self.settings
+        season = self.season(times)
+        frame = LatentFrame.at(a_b, season, self.autoencoder, self.denoiser, settings.corrected)
+        level = self.denoiser.reference_level.expand(len(a_b))
+        if settings.adaptive:
+            first = observed.observe(frame.anomaly(torch.zeros_like(frame.z_b)))
+            units = observed.error, observed.unit, observed.weight
+            level = expected_level(observed.y - first, *units)
+        if ensemble:
+            level = level.mean().expand(len(a_b))
+        error = (observed.error**2 + (settings.representativeness * observed.unit) ** 2).sqrt()
+        return LatentProblem(frame.with_level(level), observed, error, season, ensemble)
+
+    def season(self, times: Sequence[pd.Timestamp]) -> Float[Tensor, "batch basis"]:
+        """Return the functions of time that the prior depends on."""
+        basis = time_basis(times, self.denoiser.shape.basis)
+        return torch.from_numpy(basis).to(self.denoiser.residual_scale)
+
+    def with_settings(self, **changes: object) -> Self:
+        """Return the same method with other settings."""
+        settings = replace(self.settings, **changes)  # type: ignore[type-var]
+        parts = self.statistics, self.autoencoder, self.denoiser, self.area
+        return type(self)(*parts, settings)
