@@ -15,10 +15,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from configs.benchmark import Benchmark
 from configs.describe import describe
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
+BENCHMARKS = "configs.benchmarks"
 RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
@@ -28,9 +30,9 @@ class ConfigError(ValueError):
     """A mistake in a configuration, told in one line."""
 
 
-def presets() -> list[str]:
+def presets(folder: str = "configs") -> list[str]:
     """Return the names of the packaged configurations."""
-    files = resources.files("configs").iterdir()
+    files = resources.files(folder).iterdir()
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
@@ -51,6 +53,19 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(describe(error, Config)) from None
+
+
+def load_benchmark(name_or_path: str) -> Benchmark:
+    """Load a benchmark of the package, or a YAML file.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    tree = _parse(_read(name_or_path, BENCHMARKS), name_or_path)
+    try:
+        return Benchmark.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(describe(error, Benchmark)) from None
 
 
 def merge(base: Tree, over: Tree) -> Tree:
@@ -90,14 +105,14 @@ def _same_kind(below: Tree, over: Tree) -> bool:
     return "kind" not in over or below.get("kind", over["kind"]) == over["kind"]
 
 
-def _read(name_or_path: str) -> str:
-    if name_or_path in presets():
-        return resources.files("configs").joinpath(f"{name_or_path}.yaml").read_text()
+def _read(name_or_path: str, folder: str = "configs") -> str:
+    if name_or_path in presets(folder):
+        return resources.files(folder).joinpath(f"{name_or_path}.yaml").read_text()
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.read_text()
     raise ConfigError(
-        f"config: {name_or_path!r} is neither a preset ({', '.join(presets())}) "
+        f"config: {name_or_path!r} is neither a preset ({', '.join(presets(folder))}) "
         "nor the path of a YAML file"
     )
 

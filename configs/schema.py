@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
+from configs.methods import Losda, Method
 from configs.training import Train
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -87,45 +88,6 @@ class Observations(Model):
     """Observations drawn from the reference with Gaussian errors."""
     background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B."""
-
-
-class Free(Model):
-    """No assimilation: the analysis is the background."""
-
-    kind: Literal["free"]
-
-
-class Losda(Model):
-    """LO-SDA (Sun et al. 2025, arXiv 2510.22562); what is not given follows from the preset."""
-
-    kind: Literal["losda"] = "losda"
-    preset: Literal["paper", "fast"] = "fast"
-    """`paper`: as published as far as is known; `fast`: few steps, Gauss-Newton."""
-    members: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Number of analyses (an ensemble if more than one)."""
-    steps: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Noise levels of the reverse diffusion."""
-    start: Positive | None = None
-    """First noise level."""
-    stop: Positive | None = None
-    """Last noise level."""
-    eta: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of fresh noise between the levels."""
-    anchor: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Weight of the denoiser's mean in the first anchor; 0 anchors on the background."""
-    outer: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Linearizations, or descent steps, of each latent optimization."""
-    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Iterations of conjugate gradients for each linearization."""
-    anchor_scale: Positive | None = None
-    """Factor on the root of the anchor's covariance."""
-    representativeness: Annotated[float, Field(ge=0)] | None = None
-    """Error of the decoder that is added to the observation error [24 h background error]."""
-    prior_draw: Annotated[float, Field(ge=0)] | None = None
-    """Size of each member's draw from the prior (ensembles only)."""
-
-
-Method = Annotated[Free | Losda, Field(discriminator="kind")]
 
 
 class Verification(Model):

@@ -14,7 +14,8 @@ import pandas as pd
 from configs import Config
 from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
-from configs.schema import EmulatorForecast, Losda, PersistenceForecast
+from configs.methods import Free as FreeOptions
+from configs.schema import EmulatorForecast, PersistenceForecast
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
 from models.methods.free import Free
@@ -82,7 +83,7 @@ class Components:
             names.append("world")
         if isinstance(config.forecast_model, EmulatorForecast):
             names.append("emulator")
-        if isinstance(config.method, Losda):
+        if not isinstance(config.method, FreeOptions):
             names += ["autoencoder", "denoiser"]
         return names
 
@@ -146,12 +147,12 @@ class Components:
     def method(self, statistics: Statistics, spec: StateSpec) -> AssimilationMethod:
         """Return the assimilation method."""
         options = self.config.method
-        if not isinstance(options, Losda):
+        if isinstance(options, FreeOptions):
             return Free()
-        from tasks.components_losda import losda
+        from tasks.components_latent import latent_method
 
         autoencoder, denoiser = self.load("autoencoder"), self.load("denoiser")
-        return losda(options, statistics, spec, autoencoder, denoiser)
+        return latent_method(options, statistics, spec, autoencoder, denoiser)
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""

@@ -25,7 +25,7 @@ from azula.noise import Schedule
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import IsotropicCovariance, LatentCovariance
+from models.covariance import DiagonalCovariance, LatentCovariance
 from models.guidance.trace import Trace
 from models.solvers import conjugate_gradients, dot
 
@@ -33,7 +33,7 @@ __all__ = ["InnerSolver", "LatentOptimization", "Root", "gauss_newton", "lineari
 
 Departure = Callable[[Tensor], Tensor]
 Operator = Callable[[Tensor], Tensor]
-Covariance = LatentCovariance | IsotropicCovariance
+Covariance = LatentCovariance | DiagonalCovariance
 
 
 @dataclass(frozen=True)

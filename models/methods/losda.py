@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import IsotropicCovariance
+from models.covariance import DiagonalCovariance
 from models.guidance.latent_optimization import InnerSolver, LatentOptimization
 from models.guidance.trace import Trace
 from models.methods.latent import LatentMethod, LatentProblem
@@ -92,7 +92,8 @@ class LOSDA(LatentMethod[LOSDASettings]):
     ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
         """Run the guided reverse diffusion."""
         settings, full = self.settings, self.denoiser.covariance
-        covariance = IsotropicCovariance() if settings.isotropic else full
+        identity = DiagonalCovariance(torch.ones_like(full.variance()))
+        covariance = identity if settings.isotropic else full
         r = self.start(problem.frame.z_b, generators)
         guided = LatentOptimization(
             self.denoiser, problem.departure, covariance, settings.solver, settings.anchor

@@ -1,32 +1,42 @@
-"""LO-SDA from components: the cards say the architecture, the tensors fill it."""
+"""Latent methods from components: the cards say the architecture, the tensors fill it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from configs.schema import Losda
+from configs.methods import L3DVar, Losda
 from models.autoencoder import Autoencoder, AutoencoderShape
 from models.denoiser import DenoiserShape, LatentDenoiser
-from models.methods.losda import LOSDA, PRESETS, LOSDASettings
+from models.methods.l3dvar import L3DVAR
+from models.methods.l3dvar import PRESETS as L3DVAR_PRESETS
+from models.methods.latent import LatentMethod
+from models.methods.losda import LOSDA
+from models.methods.losda import PRESETS as LOSDA_PRESETS
 from models.normalization import Statistics
 from models.state import StateSpec
 from tasks.registry import LoadedComponent
 
-__all__ = ["losda", "losda_settings"]
+__all__ = ["LATENT", "latent_method", "settings_of"]
 
-SOLVER = ("outer", "inner", "anchor_scale")
+LATENT: Mapping[str, tuple[type[LatentMethod[Any]], Mapping[str, Any]]] = {
+    "losda": (LOSDA, LOSDA_PRESETS),
+    "l3dvar": (L3DVAR, L3DVAR_PRESETS),
+}
+"""The class of each kind of method, and its presets."""
+SOLVER = ("outer", "inner", "tolerance", "anchor_scale")
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def losda(
-    options: Losda,
+def latent_method(
+    options: Losda | L3DVar,
     statistics: Statistics,
     spec: StateSpec,
     autoencoder: LoadedComponent,
     denoiser: LoadedComponent,
-) -> LOSDA:
+) -> LatentMethod[Any]:
     """Return the method.
 
     Args:
@@ -45,16 +55,18 @@ def losda(
             f"autoencoder {autoencoder.digest[:12]} is of states with the shape "
             f"{(latent.shape.fields, *latent.shape.grid)}, but the reference has {spec.shape}"
         )
-    area = spec.grid.cell_area_weights()
-    return LOSDA(statistics, latent, _denoiser(denoiser), area, losda_settings(options))
+    method, parts = LATENT[options.kind][0], (statistics, latent, _denoiser(denoiser))
+    return method(*parts, spec.grid.cell_area_weights(), settings_of(options))
 
 
-def losda_settings(options: Losda) -> LOSDASettings:
+def settings_of(options: Losda | L3DVar) -> Any:  # noqa: ANN401  (of the method's own class)
     """Return the settings of a preset with the configuration's changes."""
     changes = options.model_dump(exclude={"kind", "preset", "members"}, exclude_none=True)
     solver = {key: changes.pop(key) for key in SOLVER if key in changes}
-    settings = PRESETS[options.preset]
-    return replace(settings, solver=replace(settings.solver, **solver), **changes)
+    settings = LATENT[options.kind][1][options.preset]
+    if solver:
+        changes["solver"] = replace(settings.solver, **solver)
+    return replace(settings, **changes)
 
 
 def _autoencoder(component: LoadedComponent) -> Autoencoder:

@@ -1,0 +1,77 @@
+"""The assimilation methods that a configuration can ask for; each kind is one file in models."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from configs.base import Model
+
+Positive = Annotated[float, Field(gt=0)]
+Members = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Free(Model):
+    """No assimilation: the analysis is the background."""
+
+    kind: Literal["free"]
+
+
+class Losda(Model):
+    """LO-SDA (Sun et al. 2025, arXiv 2510.22562); what is not given follows from the preset."""
+
+    kind: Literal["losda"] = "losda"
+    preset: Literal["paper", "fast"] = "fast"
+    """`paper`: as published as far as is known; `fast`: few steps, Gauss-Newton."""
+    members: Members = 1
+    """Number of analyses (an ensemble if more than one)."""
+    steps: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Noise levels of the reverse diffusion."""
+    start: Positive | None = None
+    """First noise level."""
+    stop: Positive | None = None
+    """Last noise level."""
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of fresh noise between the levels."""
+    anchor: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Weight of the denoiser's mean in the first anchor; 0 anchors on the background."""
+    outer: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Linearizations, or descent steps, of each latent optimization."""
+    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Iterations of conjugate gradients for each linearization."""
+    anchor_scale: Positive | None = None
+    """Factor on the root of the anchor's covariance."""
+    representativeness: Annotated[float, Field(ge=0)] | None = None
+    """Error of the decoder that is added to the observation error [24 h background error]."""
+    prior_draw: Annotated[float, Field(ge=0)] | None = None
+    """Size of each member's draw from the prior (ensembles only)."""
+    isotropic: bool | None = None
+    """Whether the anchor's covariance is a multiple of the identity."""
+    corrected: bool | None = None
+    """Whether the known part of the model's error is taken off the background."""
+    adaptive: bool | None = None
+    """Whether the expected background error follows the innovations."""
+
+
+class L3DVar(Model):
+    """Variational assimilation in latent space; what is not given follows from the preset."""
+
+    kind: Literal["l3dvar"]
+    preset: Literal["published", "full"] = "full"
+    """`published`: diagonal covariance of fixed size; `full`: the full latent covariance."""
+    members: Members = 1
+    """Number of analyses (an ensemble if more than one)."""
+    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Largest number of iterations of conjugate gradients."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Stop where the gradient is this small, relative to the first."""
+    anchor_scale: Positive | None = None
+    """Factor on the root of the background-error covariance."""
+    representativeness: Annotated[float, Field(ge=0)] | None = None
+    """Error of the decoder that is added to the observation error [24 h background error]."""
+    corrected: bool | None = None
+    """Whether the known part of the model's error is taken off the background."""
+    adaptive: bool | None = None
+    """Whether the size of the covariance follows the innovations."""
+
+
+Method = Annotated[Free | Losda | L3DVar, Field(discriminator="kind")]
