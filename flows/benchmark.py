@@ -6,25 +6,17 @@ anything but the processor. A case goes on where it was stopped, so the same com
 
 import multiprocessing
 import os
-import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
-
-from prefect import flow, task
-from prefect.cache_policies import NONE
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from configs.benchmark import Benchmark
 from flows import server
-from tasks.benchmark_case import Case, run_case
-from tasks.benchmark_plan import cases
 
 __all__ = ["run_benchmark"]
 
-_pool: list[ProcessPoolExecutor] = []
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def run_benchmark(
@@ -35,7 +27,7 @@ def run_benchmark(
     Args:
         benchmark: What to compare.
         directory: Where the cases and the results are.
-        workers: Processes side by side.
+        workers: Processes side by side; 0 runs the cases in this one.
         only: Labels of methods; all if empty.
 
     Returns:
@@ -44,51 +36,38 @@ def run_benchmark(
     Raises:
         ValueError: The configuration is wrong, or the directory holds another benchmark.
     """
+    from tasks.benchmark_plan import cases
+
     chosen = [case for case in cases(benchmark) if not only or case.method in only]
     if not chosen:
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
     os.environ["OMP_NUM_THREADS"] = "1"
     api = server.start()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        _pool.append(pool)
-        try:
-            api.wait()
-            runner = ThreadPoolTaskRunner(max_workers=workers)  # type: ignore[no-untyped-call]
-            benchmark_flow.with_options(task_runner=runner)(chosen, directory)
-        finally:
-            _pool.clear()
+    try:
+        with ProcessPoolExecutor(workers, mp_context=SPAWN) if workers else nullcontext() as pool:
+            _run_flow(api, chosen, directory, workers, pool)
+    finally:
+        api.stop()
     from tasks.benchmark_report import write_results
 
     return write_results(benchmark, directory)
 
 
-@flow(name="benchmark", validate_parameters=False)
-def benchmark_flow(chosen: Sequence[Case], directory: str) -> None:
-    """Run the cases."""
-    futures = [
-        case_task.submit(case, str(Path(directory) / "cases" / case.name)) for case in chosen
-    ]
-    for future in futures:
-        future.result()
+def _run_flow(
+    api: server.PrefectApi,
+    chosen: list[Any],
+    directory: str,
+    workers: int,
+    pool: ProcessPoolExecutor | None,
+) -> None:
+    from prefect.task_runners import ThreadPoolTaskRunner
 
+    from flows.benchmarking import benchmark_flow, pools
 
-@task(name="case", task_run_name="{case.name}", cache_policy=NONE, persist_result=False)
-def case_task(case: Case, directory: str) -> None:
-    """Run one case in a worker process."""
-    _pool[0].submit(work, case, directory).result()
-
-
-def work(case: Case, directory: str) -> None:
-    """Run a case in this process, with one thread."""
-    import torch
-
-    torch.set_num_threads(1)
-    began = time.monotonic()
-
-    def report(done: int) -> None:
-        spent = time.monotonic() - began
-        sys.stderr.write(f"{case.name} {done}/{case.steps} {spent:.0f} s\n")
-        sys.stderr.flush()
-
-    run_case(case, directory, report)
+    runner: Any = ThreadPoolTaskRunner(max_workers=max(1, workers))
+    pools.extend([] if pool is None else [pool])
+    try:
+        api.wait()
+        benchmark_flow.with_options(task_runner=runner)(chosen, directory)
+    finally:
+        pools.clear()

@@ -174,7 +174,7 @@ def benchmark(
     Args:
         config: Name of a benchmark of the package, or path of a YAML file.
         out: Directory of the cases and results; default benchmarks/NAME.
-        workers: Processes side by side, one thread each.
+        workers: Processes side by side, one thread each; 0 runs the cases in this one.
         only: Labels of the methods to run; may be repeated.
         as_json: Print one JSON document.
     """

@@ -6,7 +6,7 @@ the same cycles: the ratio of the means with an interval of 99 % from the circul
 a difference is significant at 1 % where the interval does not hold 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from models.verification.bootstrap import block_means, interval
 __all__ = ["summary"]
 
 BLOCK = 20
-KEYS = ["kind", "lead_hours", "network"]
 Values = NDArray[np.float64]
 Series = dict[str, Values]
 
@@ -33,11 +32,12 @@ def summary(benchmark: Benchmark, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """
     table = after_spin_up(benchmark, rows)
     found: list[dict[str, Any]] = []
-    order = list(benchmark.networks)
-    groups = sorted(table.groupby(KEYS), key=lambda g: (g[0][0], g[0][1], order.index(g[0][2])))
-    for (kind, lead, network), part in groups:
-        names = {"kind": kind, "lead_hours": int(lead), "network": network}
-        found += [names | row for row in group_rows(benchmark, part)]
+    for kind, of_kind in table.groupby("kind"):
+        for lead, of_lead in of_kind.groupby("lead_hours"):
+            for network in benchmark.networks:
+                part = of_lead[of_lead["network"] == network]
+                names = {"kind": kind, "lead_hours": lead, "network": network}
+                found += [names | row for row in group_rows(benchmark, part)]
     return found
 
 
@@ -48,7 +48,9 @@ def after_spin_up(benchmark: Benchmark, rows: pd.DataFrame) -> pd.DataFrame:
     if len(times) < 2:
         return rows
     start = times[min(benchmark.cycled.spin_up, len(times) - 1)] - times[0]
-    return rows[(rows["kind"] != "cycled") | (rows["cycle_time"] - first >= start)]
+    counted = (rows["kind"] != "cycled") | (rows["cycle_time"] - first >= start)
+    kept: pd.DataFrame = rows.loc[counted]
+    return kept
 
 
 def group_rows(benchmark: Benchmark, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -91,21 +93,29 @@ def ratio_row(values: Values, reference: Values) -> dict[str, Any]:
 def source_means(rows: pd.DataFrame, source: str) -> dict[str, Any]:
     """Return the other means of one method: background, variables, ensemble scores, seconds."""
     part = rows[rows["source"] == source]
-    means = part.groupby(["variable", "metric"])["value"].mean()
-    found: dict[str, Any] = {}
+    by_name = {str(name): group for name, group in part.groupby("variable")}
+    means = {name: metric_means(group) for name, group in by_name.items()}
+    whole = means["all"]
+    found = {f"{source}_{name}_climatology": m["mse_climatology"] for name, m in means.items()}
     if source == "background":
-        found["background"] = float(means["all", "mse"])
-    for (variable, metric), value in means.items():
-        if metric == "mse_climatology":
-            found[f"{source}_{variable}_climatology"] = float(value)
-        elif metric == "crps":
-            found[f"{source}_crps"] = float(value)
-        elif metric == "seconds" and source == "analysis":
-            found["seconds"] = float(value)
-    if ("all", "variance") in means:
-        members = sum(1 for v, m in means.index if v == "all" and m.startswith("rank_")) - 1
-        ratio = (members + 1) / members * means["all", "variance"] / means["all", "mse"]
-        found[f"{source}_spread_over_error"] = float(np.sqrt(ratio))
-        shares = [means["all", f"rank_{k:02d}"] for k in range(members + 1)]
-        found[f"{source}_ranks"] = [float(share) for share in shares]
-    return found
+        found["background"] = whole["mse"]
+    else:
+        found["seconds"] = whole["seconds"]
+    return found | (ensemble_means(whole, source) if "crps" in whole else {})
+
+
+def metric_means(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the mean of each metric."""
+    return {str(name): float(part.mean()) for name, part in rows.groupby("metric")["value"]}
+
+
+def ensemble_means(means: Mapping[str, float], source: str) -> dict[str, Any]:
+    """Return CRPS, spread over error and the rank histogram of an ensemble."""
+    ranks = [value for metric, value in means.items() if metric.startswith("rank_")]
+    members = len(ranks) - 1
+    ratio = (members + 1) / members * means["variance"] / means["mse"]
+    return {
+        f"{source}_crps": means["crps"],
+        f"{source}_spread_over_error": float(np.sqrt(ratio)),
+        f"{source}_ranks": ranks,
+    }

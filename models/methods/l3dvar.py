@@ -66,9 +66,8 @@ class L3DVAR(LatentMethod[L3DVarSettings]):
     ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
         """Minimize J from v = 0."""
         settings, trace = self.settings, Trace()
-        covariance = self.denoiser.covariance
-        if settings.diagonal:
-            covariance = DiagonalCovariance(covariance.variance())
+        full = self.denoiser.covariance
+        covariance = DiagonalCovariance(full.variance()) if settings.diagonal else full
         root = Root.of(covariance, FLAT, settings.solver.anchor_scale)
         r_b = torch.zeros_like(problem.frame.z_b)
         v, first, last = gauss_newton(problem.departure, root, r_b, settings.solver)

@@ -77,7 +77,8 @@ def fair_crps(departure: Float[Tensor, "member *rest"]) -> Float[Tensor, "*rest"
     ordered = departure.sort(0).values
     rank = 2 * torch.arange(1, m + 1, dtype=departure.dtype, device=departure.device) - m - 1
     pairs = torch.tensordot(rank, ordered, 1)
-    return departure.abs().mean(0) - pairs / (m * (m - 1))
+    crps: Tensor = departure.abs().mean(0) - pairs / (m * (m - 1))
+    return crps
 
 
 def rank_shares(
