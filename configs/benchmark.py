@@ -69,3 +69,28 @@ class Benchmark(Model):
     """How methods cycle."""
     uncycled: Uncycled = Uncycled()
     """How they are compared on single backgrounds."""
+
+
+class Search(Model):
+    """A search for the settings of one method, one setting after the other."""
+
+    name: Name
+    """Name of the search: the method's label in benchmarks."""
+    base: str = "embedded"
+    """Configuration that all cases share."""
+    settings: tuple[str, ...] = ()
+    """Changes of it, as key=value."""
+    method: Method
+    """Where the search starts."""
+    space: dict[str, tuple[float | str | bool, ...]]
+    """Values of each setting, in the order in which they are searched."""
+    passes: Annotated[int, Field(ge=1)] = 1
+    """How often the settings are gone through."""
+    networks: dict[Name, Network]
+    """What is observed; the geometric mean of the errors counts."""
+    cycles: Annotated[int, Field(ge=1)] = 60
+    """Length of the cycles."""
+    spin_up: Annotated[int, Field(ge=0)] = 20
+    """Cycles at the start that the means leave out."""
+    seed: Seed = 0
+    """Seed of networks and errors."""

@@ -9,21 +9,21 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from configs.benchmark import Benchmark
+from configs.benchmark import Benchmark, Search
 from configs.describe import describe
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
-BENCHMARKS = "configs.benchmarks"
 RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -61,11 +61,24 @@ def load_benchmark(name_or_path: str) -> Benchmark:
     Raises:
         ConfigError: One line that says what is wrong and what is allowed.
     """
-    tree = _parse(_read(name_or_path, BENCHMARKS), name_or_path)
+    return _validated(name_or_path, "configs.benchmarks", Benchmark)
+
+
+def load_search(name_or_path: str) -> Search:
+    """Load the search for a method's settings of the package, or a YAML file.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    return _validated(name_or_path, "configs.tuning", Search)
+
+
+def _validated(name_or_path: str, folder: str, model: type[AnyModel]) -> AnyModel:
+    tree = _parse(_read(name_or_path, folder), name_or_path)
     try:
-        return Benchmark.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(describe(error, Benchmark)) from None
+        raise ConfigError(describe(error, model)) from None
 
 
 def merge(base: Tree, over: Tree) -> Tree:

@@ -9,12 +9,15 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.benchmark import Benchmark
 from flows import server
 
-__all__ = ["run_benchmark"]
+if TYPE_CHECKING:
+    from tasks.benchmark_case import Case
+
+__all__ = ["run_benchmark", "run_cases"]
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -41,24 +44,39 @@ def run_benchmark(
     chosen = [case for case in cases(benchmark) if not only or case.method in only]
     if not chosen:
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    api = server.start()
-    try:
-        with ProcessPoolExecutor(workers, mp_context=SPAWN) if workers else nullcontext() as pool:
-            _run_flow(api, chosen, directory, workers, pool)
-    finally:
-        api.stop()
+    run_cases(chosen, directory, workers)
     from tasks.benchmark_report import write_results
 
     return write_results(benchmark, directory)
 
 
+def run_cases(
+    chosen: Sequence["Case"], directory: str, workers: int, fragile: bool = False
+) -> None:
+    """Run cases side by side.
+
+    Args:
+        chosen: What to run.
+        directory: Where the cases are.
+        workers: Processes side by side; 0 runs the cases in this one.
+        fragile: Whether a case may blow up; it then has no end.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    api = server.start()
+    try:
+        with ProcessPoolExecutor(workers, mp_context=SPAWN) if workers else nullcontext() as pool:
+            _run_flow(api, chosen, directory, workers, pool, fragile)
+    finally:
+        api.stop()
+
+
 def _run_flow(
     api: server.PrefectApi,
-    chosen: list[Any],
+    chosen: Sequence["Case"],
     directory: str,
     workers: int,
     pool: ProcessPoolExecutor | None,
+    fragile: bool,
 ) -> None:
     from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -68,6 +86,6 @@ def _run_flow(
     pools.extend([] if pool is None else [pool])
     try:
         api.wait()
-        benchmark_flow.with_options(task_runner=runner)(chosen, directory)
+        benchmark_flow.with_options(task_runner=runner)(chosen, directory, fragile)
     finally:
         pools.clear()

@@ -18,25 +18,26 @@ pools: list[ProcessPoolExecutor] = []
 
 
 @flow(name="benchmark", validate_parameters=False)
-def benchmark_flow(chosen: Sequence[Case], directory: str) -> None:
+def benchmark_flow(chosen: Sequence[Case], directory: str, fragile: bool = False) -> None:
     """Run the cases."""
     futures = [
-        case_task.submit(case, str(Path(directory) / "cases" / case.name)) for case in chosen
+        case_task.submit(case, str(Path(directory) / "cases" / case.name), fragile)
+        for case in chosen
     ]
     for future in futures:
         future.result()
 
 
 @task(name="case", task_run_name="{case.name}", cache_policy=NONE, persist_result=False)
-def case_task(case: Case, directory: str) -> None:
+def case_task(case: Case, directory: str, fragile: bool) -> None:
     """Run one case in a worker process, or in this one if there are none."""
     if pools:
-        pools[0].submit(work, case, directory).result()
+        pools[0].submit(work, case, directory, fragile).result()
     else:
-        work(case, directory)
+        work(case, directory, fragile)
 
 
-def work(case: Case, directory: str) -> None:
+def work(case: Case, directory: str, fragile: bool) -> None:
     """Run a case in this process, with one thread."""
     import torch
 
@@ -48,4 +49,9 @@ def work(case: Case, directory: str) -> None:
         sys.stderr.write(f"{case.name} {done}/{case.steps} {spent:.0f} s\n")
         sys.stderr.flush()
 
-    run_case(case, directory, report)
+    try:
+        run_case(case, directory, report)
+    except FloatingPointError as error:
+        if not fragile:
+            raise
+        sys.stderr.write(f"{case.name}: {error}\n")

@@ -1,4 +1,4 @@
-"""The command line: `losda run | train | benchmark | report | status | check | registry | world`.
+"""The command line: `losda run | train | benchmark | tune | report | status | check | registry | world`.
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
 standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
@@ -191,6 +191,31 @@ def benchmark(
         from flows.tables import print_benchmark
 
         print_benchmark(document)
+
+
+@app.command
+@reported
+def tune(
+    method: str, /, *, out: str | None = None, workers: int = 2, as_json: Json = False
+) -> None:
+    """Search the settings of a method in cycles of the validation period.
+
+    Args:
+        method: Name of a search of the package, or path of a YAML file.
+        out: Directory of the cases and the table; default tuning.
+        workers: Processes side by side, one thread each; 0 runs the cases in this one.
+        as_json: Print one JSON document.
+    """
+    from configs.loading import load_search
+    from flows.tune import tune as search_settings
+
+    search = load_search(method)
+    with standard_output(as_json):
+        document = search_settings(search, absolute(out or "tuning"), workers)
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(f"{search.name}: {json.dumps(document['best'])}\n")
 
 
 @app.command
