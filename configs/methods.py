@@ -44,6 +44,10 @@ class Losda(Model):
     """Error of the decoder that is added to the observation error [24 h background error]."""
     prior_draw: Annotated[float, Field(ge=0)] | None = None
     """Size of each member's draw from the prior (ensembles only)."""
+    ensemble_weight: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Weight of the members' perturbations in the anchor's covariance (ensembles only)."""
+    ensemble_width: Positive | None = None
+    """Half-width of their localization [km]."""
     isotropic: bool | None = None
     """Whether the anchor's covariance is a multiple of the identity."""
     corrected: bool | None = None

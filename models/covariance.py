@@ -108,6 +108,10 @@ class LatentCovariance(nn.Module):
         super()._load_from_state_dict(*arguments, **keywords)
         self._eigen = None
 
+    def control(self, r: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Return the control variables of r = 0."""
+        return torch.zeros_like(r)
+
     def root(
         self, v: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
@@ -196,6 +200,10 @@ class DiagonalCovariance:
     def __init__(self, variance: Float[Tensor, "channel lat lon"]) -> None:
         """Take the variances; with ones everywhere Σ is a multiple r_t² of the identity."""
         self.variance = variance
+
+    def control(self, r: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Return the control variables of r = 0."""
+        return torch.zeros_like(r)
 
     def root(
         self, v: Float[Tensor, "batch channel lat lon"], sigma: float

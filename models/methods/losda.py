@@ -29,6 +29,7 @@ from torch import Tensor
 from models.covariance import DiagonalCovariance
 from models.guidance.latent_optimization import InnerSolver, LatentOptimization
 from models.guidance.trace import Trace
+from models.hybrid import HybridCovariance, localization_root, sphere_distance
 from models.methods.latent import LatentMethod, LatentProblem
 from models.sampler import karras_levels, randn, reverse_diffusion
 
@@ -50,6 +51,9 @@ class LOSDASettings:
         representativeness: Error of the decoder, in units of the 24 h background error, that is
             added to the observation error.
         prior_draw: Size d of each member's draw (ensembles only).
+        ensemble_weight: Weight of the members' perturbations in the covariance of the first anchor
+            (ensembles only).
+        ensemble_width: Half-width of their localization [km].
         isotropic: Whether the anchor's covariance is a multiple of the identity (as published)
             instead of Σ_t.
         corrected: Whether the known part b of the model's error is taken off the background.
@@ -65,6 +69,8 @@ class LOSDASettings:
     solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.5))
     representativeness: float = 0.3
     prior_draw: float = 0.0
+    ensemble_weight: float = 0.0
+    ensemble_width: float = 2500.0
     isotropic: bool = False
     corrected: bool = True
     adaptive: bool = True
@@ -87,6 +93,8 @@ PRESETS = {
 class LOSDA(LatentMethod[LOSDASettings]):
     """The method, for one configuration of components and settings."""
 
+    _rho: Tensor | None = None
+
     def solve(
         self, problem: LatentProblem, generators: Sequence[torch.Generator]
     ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
@@ -101,9 +109,23 @@ class LOSDA(LatentMethod[LOSDASettings]):
         if problem.ensemble and settings.prior_draw:
             draw = randn(r.shape, generators, r.device)
             guided.shift = settings.prior_draw * full.root(draw, settings.start)
+        if problem.ensemble and settings.ensemble_weight:
+            guided.first = self.hybrid(problem)
         levels = karras_levels(settings.steps, settings.start, settings.stop)
         r = reverse_diffusion(guided, r, levels, settings.eta, generators, **problem.condition)
         return r, guided.trace
+
+    def hybrid(self, problem: LatentProblem) -> HybridCovariance:
+        """Return the covariance that also has the perturbations of the members."""
+        frame, shape = problem.frame, self.denoiser.shape
+        if not (shape.wraps and shape.poles):
+            raise ValueError("method.ensemble_weight: needs a global grid")
+        perturbations = (frame.center - frame.center.mean(0)) / frame.scale
+        if self._rho is None:
+            distance = sphere_distance(*shape.grid)
+            self._rho = localization_root(distance, self.settings.ensemble_width)
+        rho, weight = self._rho.to(perturbations), self.settings.ensemble_weight
+        return HybridCovariance(self.denoiser.covariance, perturbations, rho, weight)
 
     def start(self, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Return the noisy residual from which the reverse process starts."""

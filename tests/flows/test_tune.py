@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def search(**space: tuple[float, ...]) -> Search:
 def test_the_search_finds_the_minimum_one_setting_after_the_other() -> None:
     tried: list[dict[str, float]] = []
 
-    def evaluate(choices: Any) -> list[dict[str, float]]:
+    def evaluate(choices: Sequence[dict[str, float]]) -> list[dict[str, float]]:
         tried.extend(choices)
         pairs = [(c.get("a", 0) - 2, c.get("b", 0) - 5) for c in choices]
         return [{"n": 1 + a**2 + b**2 + 0.5 * a * b} for a, b in pairs]
