@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 import pandas as pd
 import torch
@@ -119,7 +119,13 @@ class LatentAnalysis:
 
 
 class LatentMethod(ABC, Generic[Settings]):
-    """A method that solves a `LatentProblem`."""
+    """A method that solves a `LatentProblem`.
+
+    Attributes:
+        perturbs: Whether the members of an ensemble get perturbed observations.
+    """
+
+    perturbs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -179,7 +185,7 @@ class LatentMethod(ABC, Generic[Settings]):
         members, count = len(times), len(observations.y)
         y = observations.y.expand(members, count)
         error = observations.error.expand(members, count)
-        if members > 1:
+        if self.perturbs and members > 1:
             y = y + error * randn(y.shape, generators, y.device)
 
         def observe(a: Tensor) -> Tensor:
