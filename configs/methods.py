@@ -78,4 +78,60 @@ class L3DVar(Model):
     """Whether the size of the covariance follows the innovations."""
 
 
-Method = Annotated[Free | Losda | L3DVar, Field(discriminator="kind")]
+class Sampler(Model):
+    """What the posterior samplers share; what is not given follows from the method."""
+
+    members: Members = 1
+    """Number of analyses (an ensemble of samples if more than one)."""
+    steps: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Noise levels of the reverse diffusion."""
+    start: Positive | None = None
+    """First noise level."""
+    stop: Positive | None = None
+    """Last noise level."""
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of fresh noise between the levels."""
+    noisy_start: bool | None = None
+    """Whether to start from noise, for a sample instead of the mean."""
+    representativeness: Annotated[float, Field(ge=0)] | None = None
+    """Error of the decoder that is added to the observation error [24 h background error]."""
+    corrected: bool | None = None
+    """Whether the known part of the model's error is taken off the background."""
+    adaptive: bool | None = None
+    """Whether the expected background error follows the innovations."""
+
+
+class Dps(Sampler):
+    """Latent diffusion posterior sampling, score-based data assimilation."""
+
+    kind: Literal["dps"]
+    likelihood: Literal["gaussian", "normalized"] | None = None
+    """What replaces the likelihood of a noisy state."""
+    gamma: Positive | None = None
+    """Factor on the variance of the denoised state (gaussian)."""
+    zeta: Positive | None = None
+    """Length of the step (normalized)."""
+
+
+class Mmps(Sampler):
+    """Moment matching posterior sampling."""
+
+    kind: Literal["mmps"]
+    solver: Literal["gmres", "cg"] | None = None
+    """Solver of the linear system of each step."""
+    iterations: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Its iterations."""
+
+
+class Repaint(Sampler):
+    """Repaint in latent space, the mechanism of DiffDA."""
+
+    kind: Literal["repaint"]
+    weight: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the observed values that is replaced."""
+    resample: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Visits of each noise level."""
+
+
+Latent = Losda | L3DVar | Dps | Mmps | Repaint
+Method = Annotated[Free | Losda | L3DVar | Dps | Mmps | Repaint, Field(discriminator="kind")]

@@ -7,14 +7,17 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from configs.methods import L3DVar, Losda
+from configs.methods import Latent
 from models.autoencoder import Autoencoder, AutoencoderShape
 from models.denoiser import DenoiserShape, LatentDenoiser
+from models.methods.dps import DPS, DPSSettings
 from models.methods.l3dvar import L3DVAR
 from models.methods.l3dvar import PRESETS as L3DVAR_PRESETS
 from models.methods.latent import LatentMethod
 from models.methods.losda import LOSDA
 from models.methods.losda import PRESETS as LOSDA_PRESETS
+from models.methods.mmps import MMPS, MMPSSettings
+from models.methods.repaint import Repaint, RepaintSettings
 from models.normalization import Statistics
 from models.state import StateSpec
 from tasks.registry import LoadedComponent
@@ -24,14 +27,21 @@ __all__ = ["LATENT", "latent_method", "settings_of"]
 LATENT: Mapping[str, tuple[type[LatentMethod[Any]], Mapping[str, Any]]] = {
     "losda": (LOSDA, LOSDA_PRESETS),
     "l3dvar": (L3DVAR, L3DVAR_PRESETS),
+    "dps": (DPS, {"": DPSSettings()}),
+    "mmps": (MMPS, {"": MMPSSettings()}),
+    "repaint": (Repaint, {"": RepaintSettings()}),
 }
-"""The class of each kind of method, and its presets."""
-SOLVER = ("outer", "inner", "tolerance", "anchor_scale")
+"""The class of each kind of method, and its presets, one without a name where there are none."""
+NESTED = {
+    "solver": ("outer", "inner", "tolerance", "anchor_scale"),
+    "likelihood": ("likelihood", "gamma", "zeta"),
+}
+"""Settings that are attributes of an attribute."""
 Module = TypeVar("Module", bound=nn.Module)
 
 
 def latent_method(
-    options: Losda | L3DVar,
+    options: Latent,
     statistics: Statistics,
     spec: StateSpec,
     autoencoder: LoadedComponent,
@@ -59,13 +69,16 @@ def latent_method(
     return method(*parts, spec.grid.cell_area_weights(), settings_of(options))
 
 
-def settings_of(options: Losda | L3DVar) -> Any:  # noqa: ANN401  (of the method's own class)
+def settings_of(options: Latent) -> Any:  # noqa: ANN401  (of the method's own class)
     """Return the settings of a preset with the configuration's changes."""
     changes = options.model_dump(exclude={"kind", "preset", "members"}, exclude_none=True)
-    solver = {key: changes.pop(key) for key in SOLVER if key in changes}
-    settings = LATENT[options.kind][1][options.preset]
-    if solver:
-        changes["solver"] = replace(settings.solver, **solver)
+    settings = LATENT[options.kind][1][getattr(options, "preset", "")]
+    for part, names in NESTED.items():
+        inner = {name: changes.pop(name) for name in names if name in changes}
+        if "likelihood" in inner:
+            inner["kind"] = inner.pop("likelihood")
+        if inner:
+            changes[part] = replace(getattr(settings, part), **inner)
     return replace(settings, **changes)
 
 
