@@ -1,0 +1,1 @@
+"""A static background-error covariance as a chain of control-variable transforms."""
