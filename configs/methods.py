@@ -78,6 +78,28 @@ class L3DVar(Model):
     """Whether the size of the covariance follows the innovations."""
 
 
+class ThreeDVar(Model):
+    """3DVar with a static covariance; what is not given follows from the method."""
+
+    kind: Literal["3dvar"]
+    members: Members = 1
+    """Number of analyses (an ensemble if more than one)."""
+    scale: Positive | None = None
+    """Factor on the background-error covariance."""
+    adaptive: bool | None = None
+    """Whether the size of the covariance follows the innovations."""
+    outer: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Linearizations of the observation operator."""
+    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Largest number of iterations of conjugate gradients for each linearization."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Stop where the gradient is this small, relative to the first."""
+    prior_draw: Annotated[float, Field(ge=0)] | None = None
+    """Size of each member's draw from the covariance (ensembles only)."""
+    corrected: bool = False
+    """Whether the known part of the model's error is taken off the background, as LO-SDA does."""
+
+
 class Sampler(Model):
     """What the posterior samplers share; what is not given follows from the method."""
 
@@ -134,4 +156,6 @@ class Repaint(Sampler):
 
 
 Latent = Losda | L3DVar | Dps | Mmps | Repaint
-Method = Annotated[Free | Losda | L3DVar | Dps | Mmps | Repaint, Field(discriminator="kind")]
+Method = Annotated[
+    Free | Losda | ThreeDVar | L3DVar | Dps | Mmps | Repaint, Field(discriminator="kind")
+]

@@ -118,6 +118,8 @@ class Checkpoints(Model):
     """Encoder and decoder."""
     denoiser: str = "embedded"
     """Background-conditioned latent prior."""
+    background_error: str = "embedded"
+    """Static background-error covariance of 3DVar."""
     emulator: str = "embedded"
     """Learned forecast model."""
 

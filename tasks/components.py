@@ -15,6 +15,8 @@ from configs import Config
 from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
 from configs.methods import Free as FreeOptions
+from configs.methods import Method
+from configs.methods import ThreeDVar as ThreeDVarOptions
 from configs.schema import EmulatorForecast, PersistenceForecast
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
@@ -58,6 +60,16 @@ def cache_address(root: str) -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "losda")
 
 
+def method_components(options: Method) -> list[str]:
+    """Return the names of the components that a method needs, in the order of their parents."""
+    if isinstance(options, FreeOptions):
+        return []
+    latent = ["autoencoder", "denoiser"]
+    if isinstance(options, ThreeDVarOptions):
+        return ["background_error", *(latent if options.corrected else [])]
+    return latent
+
+
 class Components:
     """Loads what a configuration asks for; remembers the digests of all that was used."""
 
@@ -83,9 +95,7 @@ class Components:
             names.append("world")
         if isinstance(config.forecast_model, EmulatorForecast):
             names.append("emulator")
-        if not isinstance(config.method, FreeOptions):
-            names += ["autoencoder", "denoiser"]
-        return names
+        return names + method_components(config.method)
 
     def reference(self, root: str) -> Reference:
         """Return the truth of the experiment at `root`."""
@@ -149,10 +159,14 @@ class Components:
         options = self.config.method
         if isinstance(options, FreeOptions):
             return Free()
+        parts = {name: self.load(name) for name in method_components(options)}
+        if isinstance(options, ThreeDVarOptions):
+            from tasks.components_variational import three_d_var
+
+            return three_d_var(options, statistics, spec, parts)
         from tasks.components_latent import latent_method
 
-        autoencoder, denoiser = self.load("autoencoder"), self.load("denoiser")
-        return latent_method(options, statistics, spec, autoencoder, denoiser)
+        return latent_method(options, statistics, spec, parts)
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""

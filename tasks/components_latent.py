@@ -22,7 +22,7 @@ from models.normalization import Statistics
 from models.state import StateSpec
 from tasks.registry import LoadedComponent
 
-__all__ = ["LATENT", "latent_method", "settings_of"]
+__all__ = ["LATENT", "filled", "latent_method", "latent_space", "settings_of"]
 
 LATENT: Mapping[str, tuple[type[LatentMethod[Any]], Mapping[str, Any]]] = {
     "losda": (LOSDA, LOSDA_PRESETS),
@@ -44,8 +44,7 @@ def latent_method(
     options: Latent,
     statistics: Statistics,
     spec: StateSpec,
-    autoencoder: LoadedComponent,
-    denoiser: LoadedComponent,
+    parts: Mapping[str, LoadedComponent],
 ) -> LatentMethod[Any]:
     """Return the method.
 
@@ -53,20 +52,31 @@ def latent_method(
         options: The configuration.
         statistics: Climatology and error sizes.
         spec: Layout of the states.
-        autoencoder: The autoencoder, verified.
-        denoiser: The prior, verified.
+        parts: Autoencoder and denoiser, verified.
 
     Raises:
         ValueError: A component does not fit its card, or the states.
     """
-    latent = _autoencoder(autoencoder)
+    latent, prior = latent_space(spec, parts)
+    area = spec.grid.cell_area_weights()
+    return LATENT[options.kind][0](statistics, latent, prior, area, settings_of(options))
+
+
+def latent_space(
+    spec: StateSpec, parts: Mapping[str, LoadedComponent]
+) -> tuple[Autoencoder, LatentDenoiser]:
+    """Return autoencoder and prior.
+
+    Raises:
+        ValueError: The autoencoder is of other states.
+    """
+    latent = _autoencoder(parts["autoencoder"])
     if (latent.shape.fields, *latent.shape.grid) != spec.shape:
         raise ValueError(
-            f"autoencoder {autoencoder.digest[:12]} is of states with the shape "
+            f"autoencoder {parts['autoencoder'].digest[:12]} is of states with the shape "
             f"{(latent.shape.fields, *latent.shape.grid)}, but the reference has {spec.shape}"
         )
-    method, parts = LATENT[options.kind][0], (statistics, latent, _denoiser(denoiser))
-    return method(*parts, spec.grid.cell_area_weights(), settings_of(options))
+    return latent, _denoiser(parts["denoiser"])
 
 
 def settings_of(options: Latent) -> Any:  # noqa: ANN401  (of the method's own class)
@@ -86,12 +96,12 @@ def _autoencoder(component: LoadedComponent) -> Autoencoder:
     card = _architecture(component)
     shape = AutoencoderShape(**card)
     static = torch.zeros(shape.features, *shape.grid)
-    return _filled(Autoencoder(shape, torch.ones(shape.fields), static), component)
+    return filled(Autoencoder(shape, torch.ones(shape.fields), static), component)
 
 
 def _denoiser(component: LoadedComponent) -> LatentDenoiser:
     shape = DenoiserShape(**_architecture(component))
-    return _filled(LatentDenoiser(shape, torch.zeros(shape.features, *shape.grid)), component)
+    return filled(LatentDenoiser(shape, torch.zeros(shape.features, *shape.grid)), component)
 
 
 def _architecture(component: LoadedComponent) -> dict[str, Any]:
@@ -100,7 +110,7 @@ def _architecture(component: LoadedComponent) -> dict[str, Any]:
     return card | {"grid": tuple(card["grid"])}
 
 
-def _filled(module: Module, component: LoadedComponent) -> Module:
+def filled(module: Module, component: LoadedComponent) -> Module:
     """Load the tensors of a component into the module that its card describes."""
     try:
         module.load_state_dict(component.tensors)

@@ -33,7 +33,7 @@ CONFIGURATION = {
 CHECKPOINTS = {
     "forecast": ("reference", "emulator"),
     "observations": ("reference", "statistics"),
-    "analysis": ("statistics", "autoencoder", "denoiser"),
+    "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
     "verification": ("reference", "statistics", "emulator"),
 }
 CYCLE_STAGES = tuple(CONFIGURATION)

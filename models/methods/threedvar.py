@@ -213,6 +213,7 @@ class ThreeDVar:
         return Root(
             lambda v: factor * self.covariance.root(v),
             lambda x: self.covariance.root_adjoint(factor * x),
+            lambda x: x.new_zeros(len(x), *self.covariance.shape),
         )
 
     def minimize(
@@ -220,7 +221,7 @@ class ThreeDVar:
     ) -> tuple[Float[Tensor, "batch band field mode"], tuple[dict[str, float], ...]]:
         """Minimize J; return v and the terms of J after each linearization."""
         settings, trace = self.settings, []
-        v = a_b.new_zeros(len(a_b), *self.covariance.shape)
+        v = root.control(a_b)
         first = half_square(departure(a_b))
         for step in range(settings.outer):
             d, tangent, adjoint = linearize(departure, a_b + root.apply(v))
