@@ -15,6 +15,7 @@ from configs import Config
 from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
 from configs.methods import Free as FreeOptions
+from configs.methods import Letkf as LetkfOptions
 from configs.methods import Method
 from configs.methods import ThreeDVar as ThreeDVarOptions
 from configs.schema import EmulatorForecast, PersistenceForecast
@@ -67,6 +68,9 @@ def method_components(options: Method) -> list[str]:
     latent = ["autoencoder", "denoiser"]
     if isinstance(options, ThreeDVarOptions):
         return ["background_error", *(latent if options.corrected else [])]
+    if isinstance(options, LetkfOptions):
+        static = ["background_error"] if options.additive else []
+        return static + (latent if options.corrected else [])
     return latent
 
 
@@ -164,6 +168,10 @@ class Components:
             from tasks.components_variational import three_d_var
 
             return three_d_var(options, statistics, spec, parts)
+        if isinstance(options, LetkfOptions):
+            from tasks.components_letkf import letkf
+
+            return letkf(options, statistics, spec, parts)
         from tasks.components_latent import latent_method
 
         return latent_method(options, statistics, spec, parts)

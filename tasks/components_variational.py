@@ -11,7 +11,8 @@ from torch import Tensor
 from configs.methods import ThreeDVar as ThreeDVarOptions
 from models.background_error.covariance import BackgroundCovariance
 from models.latent_frame import LatentFrame
-from models.methods.threedvar import Center, ThreeDVar, ThreeDVarSettings
+from models.methods.corrected import Center
+from models.methods.threedvar import ThreeDVar, ThreeDVarSettings
 from models.normalization import Statistics, time_basis
 from models.state import StateSpec
 from tasks.components_latent import filled, latent_space

@@ -31,15 +31,14 @@ from models.guidance.latent_optimization import Root, linearize
 from models.guidance.trace import half_square
 from models.latent_frame import expected_level
 from models.methods.base import Analysis
+from models.methods.corrected import Center
 from models.methods.latent import LatentObservations
 from models.normalization import Statistics
 from models.observations.batch import Observations
 from models.sampler import randn
 from models.solvers import conjugate_gradients
 
-__all__ = ["Center", "ThreeDVar", "ThreeDVarAnalysis", "ThreeDVarSettings"]
-
-Center = Callable[[Tensor, Sequence[pd.Timestamp]], Tensor]
+__all__ = ["ThreeDVar", "ThreeDVarAnalysis", "ThreeDVarSettings"]
 
 
 @dataclass(frozen=True)
