@@ -16,6 +16,9 @@ from configs.training import Train
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Noise = Annotated[float, Field(ge=0)]
+Variables = Annotated[tuple[str, ...], Field(min_length=1)]
+HOUR = timedelta(hours=1)
 
 
 class FirstGuess(Model):
@@ -48,44 +51,66 @@ ForecastModel = Annotated[
 ]
 
 
-class Columns(Model):
-    """A new random draw of grid columns in each cycle, all fields observed."""
+class _Network(Model):
+    noise: Noise = 0.1
+    """Observation-error standard deviation in units of the climatological one. With 0 there are
+    perfect observations, to which the method still gives an error of 0.01."""
+
+
+class Columns(_Network):
+    """A new random draw of grid columns in each cycle."""
 
     kind: Literal["columns"] = "columns"
     fraction: Fraction = 0.05
     """Part of the grid columns that is observed."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
+    variables: Variables | None = None
+    """Observed variables, `wind_speed` among them; all of the state by default."""
 
 
-class Points(Model):
+class Points(_Network):
     """A new random draw of single (field, grid point) pairs in each cycle."""
 
     kind: Literal["points"]
     fraction: Fraction = 0.05
-    """Part of all values of the state that is observed."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
+    """Part of all values of the observed variables that is observed."""
+    variables: Variables | None = None
+    """Observed variables, `wind_speed` among them; all of the state by default."""
 
 
-class Stations(Model):
+class Stations(_Network):
     """A fixed network of stations between the grid points, mostly on northern land."""
 
     kind: Literal["stations"]
     stations: Annotated[int, Field(ge=1)] = 150
     """Number of stations."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
 
 
-Network = Annotated[Columns | Points | Stations, Field(discriminator="kind")]
+class Swath(_Network):
+    """Grid columns that a polar orbiter sees; consecutive cycles see others."""
+
+    kind: Literal["swath"]
+    width: Annotated[float, Field(gt=0, le=10_000)] = 2000.0
+    """Width of the swath [km]."""
+    fraction: Fraction = 0.05
+    """Part of all grid columns that is observed; fewer if the satellite does not see as many."""
+    variables: Variables | None = None
+    """Observed variables; by default profiles of temperature and humidity."""
+
+
+Network = Annotated[Columns | Points | Stations | Swath, Field(discriminator="kind")]
 
 
 class Observations(Model):
-    """Where observations come from, and which are refused."""
+    """Where observations come from, when they are made, and which are refused."""
 
     network: Network = Columns()
     """Observations drawn from the reference with Gaussian errors."""
+    slots: Annotated[int, Field(ge=1)] = 1
+    """Times at which observations are drawn: the centers of so many equal parts of the window,
+    which is one step long. With 1 all are at the cycle time."""
+    at_own_time: bool = True
+    """Whether observations are compared with the background at their own times, or all with the
+    background at the cycle time."""
     background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B."""
 
@@ -164,6 +189,19 @@ class Config(Model):
         require_multiple("first_guess.lead", self.first_guess.lead, "step", self.step)
         require_multiple("verification.forecast_step", options.forecast_step, "step", self.step)
         require_multiple("verification.forecast_every", options.forecast_every, "step", self.step)
+        return self
+
+    @model_validator(mode="after")
+    def _slots_are_whole_hours(self) -> Self:
+        slots, hours = self.observations.slots, self.step // HOUR
+        # the first of k centers is (k - 1) / 2k windows before the middle, and they are 1 / k apart
+        allowed = [k for k in range(1, hours + 1) if not (hours % k or hours * (k - 1) % (2 * k))]
+        if slots not in allowed:
+            choices = ", ".join(str(k) for k in allowed)
+            raise ValueError(
+                f"observations.slots: {slots}; the centers of so many parts of {hours} h (step) "
+                f"must be whole hours; allowed: {choices}"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

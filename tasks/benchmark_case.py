@@ -24,14 +24,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from configs import Config
+from models.observations.background import WindowBackground
 from models.observations.batch import to_observations
-from models.observations.networks import draw_network
-from models.observations.table import screen, validate_table
 from models.randomness import torch_generator
 from models.verification.compact import compact_scores
 from tasks.assimilate import check_background
 from tasks.experiment import Experiment
-from tasks.forecast import first_guess
+from tasks.forecast import first_guess, run_model
+from tasks.ingest import draw
 from tasks.runtime import Runtime, open_runtime
 from tasks.source_digest import code_digest
 from tasks.store import write_bytes
@@ -154,10 +154,10 @@ def cycled(case: Case, runtime: Runtime, state: dict[str, Tensor], done: int) ->
         watch = Stopwatch()
         with watch.part("forecast"):
             if number:
-                x_b = runtime.forecast_model.step(state["x_a"], time_ - step, step)
+                background = run_model(runtime, state["x_a"], time_ - step, time_)
             else:
-                x_b = first_guess(runtime, Stopwatch())
-        x_a, rows = analyze(runtime, time_, x_b, watch)
+                background = first_guess(runtime, Stopwatch())
+        x_a, rows = analyze(runtime, time_, background, watch)
         state = {"x_a": x_a.contiguous()}
         yield number, rows, state
 
@@ -169,29 +169,29 @@ def uncycled(case: Case, runtime: Runtime, state: dict[str, Tensor], done: int) 
         begin, watch = time_ - pd.Timedelta(case.lead), Stopwatch()
         with watch.part("forecast"):
             truth = runtime.truth(begin)[None]
-            x_b = runtime.forecast_model.step(truth, begin, pd.Timedelta(case.lead))
-        _, rows = analyze(runtime, time_, x_b, watch)
+            background = run_model(runtime, truth, begin, time_)
+        _, rows = analyze(runtime, time_, background, watch)
         yield number, rows, {"x_a": torch.zeros(1)}
 
 
 def analyze(
-    runtime: Runtime, time_: pd.Timestamp, x_b: States, watch: Stopwatch
+    runtime: Runtime, time_: pd.Timestamp, background: WindowBackground, watch: Stopwatch
 ) -> tuple[States, list[Row]]:
     """Return the analysis of a background and the scores of both.
 
     Raises:
         FloatingPointError: The analysis has values that are not finite.
     """
-    seed, spec, truth = runtime.experiment.config.seed, runtime.spec, runtime.truth(time_)
-    table = draw_network(runtime.network, spec, runtime.statistics.std, truth, time_, seed)
-    table = check_background(runtime, screen(validate_table(table), spec), x_b)
-    observations = to_observations(table, spec)
+    seed, spec, x_b = runtime.experiment.config.seed, runtime.spec, background.x_b
+    table = check_background(runtime, draw(runtime, time_, Stopwatch()), background)
+    observations = to_observations(table, spec, background)
     generators = [torch_generator(seed, time_, "analysis", k) for k in range(len(x_b))]
     began = time.perf_counter()
     analysis = runtime.method(x_b, time_, observations, generators)
     watch.seconds["analysis"] = time.perf_counter() - began
     if not analysis.x_a.isfinite().all():
         raise FloatingPointError(f"the analysis of {time_} has values that are not finite")
+    truth = runtime.truth(time_)
     rows = [
         row(time_, source, variable, metric, value)
         for source, x in (("background", x_b), ("analysis", analysis.x_a))

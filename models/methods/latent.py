@@ -189,7 +189,7 @@ class LatentMethod(ABC, Generic[Settings]):
             y = y + error * randn(y.shape, generators, y.device)
 
         def observe(a: Tensor) -> Tensor:
-            return observations.operator(self.statistics.denormalize(a, times))
+            return observations.equivalents(self.statistics.denormalize(a, times))
 
         # absolute weights: a standard deviation does not change sign across a pole
         spread = observations.operator.absolute()
