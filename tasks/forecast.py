@@ -5,8 +5,8 @@ Where the observations of a window have several times, the background is written
 
 The first of both is the first guess: the model run over `first_guess.lead` from the reference.
 Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
-10.1111/j.1600-0870.1983.tb00189.x); where the lead has fewer steps than there are members, they
-start again from the beginning, and their perturbed observations tell them apart.
+10.1111/j.1600-0870.1983.tb00189.x). Where the lead has fewer steps than there are members, the
+others are such a member plus half the difference of two more, so that no two are the same.
 """
 
 import pandas as pd
@@ -69,14 +69,31 @@ def first_guess(runtime: Runtime, watch: Stopwatch) -> WindowBackground:
     """Return the states at the first cycle time that never saw an observation."""
     experiment, members = runtime.experiment, []
     lead = pd.Timedelta(experiment.config.first_guess.lead)
-    for member in range(experiment.members):
-        begin = experiment.first_guess_time + (member * experiment.step) % lead
+    for member in range(min(experiment.members, lead // experiment.step)):
+        begin = experiment.first_guess_time + member * experiment.step
         with watch.part("reference"):
             x = runtime.truth(begin)
         with watch.part("model"):
             members.append(run_model(runtime, x[None], begin, experiment.start).states)
-    states = {time: torch.cat([member[time] for member in members]) for time in members[0]}
+    lagged = {time: torch.cat([member[time] for member in members]) for time in members[0]}
+    states = {time: more_members(x, experiment.members) for time, x in lagged.items()}
     return WindowBackground(experiment.start, states)
+
+
+def more_members(x: States, count: int) -> States:
+    """Return `count` members: those that are there, then sums x_i + ½ (x_j − x_k) of them.
+
+    Args:
+        x: Members that are all different.
+        count: How many are wanted.
+    """
+    number = len(x)
+    found = [x]
+    for member in range(number, count):
+        i, lap = member % number, member // number
+        j, k = (i + lap) % number, (i + 2 * lap + 1) % number
+        found.append(x[i : i + 1] + 0.5 * (x[j : j + 1] - x[k : k + 1]))
+    return torch.cat(found)
 
 
 def next_states(

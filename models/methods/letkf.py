@@ -122,7 +122,7 @@ class LETKF:
             raise ValueError(f"the LETKF has {len(x_b)} member, at least 2 are needed")
         began = time.perf_counter()
         x = self.with_model_error(x_b, generators)
-        equivalents = observations.operator(x)
+        equivalents = observations.equivalents(x)
         mean, y = centered(equivalents)
         error = observations.error.to(y)
         innovation = observations.y.to(y) - mean

@@ -19,11 +19,12 @@ from models.grid import LatLonGrid
 from models.guidance.dps import Likelihood
 from models.methods.base import AssimilationMethod
 from models.methods.dps import DPS, DPSSettings
-from models.methods.latent import LatentObservations, LatentProblem
+from models.methods.latent import LatentProblem
 from models.methods.mmps import MMPS, MMPSSettings
 from models.methods.posterior import PosteriorSampler
 from models.methods.repaint import Repaint, RepaintSettings
 from models.normalization import Statistics
+from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
 from models.observations.operator import InterpolationOperator
 from models.sampler import randn, reverse_diffusion
@@ -142,7 +143,7 @@ def test_without_observations_it_samples_the_prior(name: str) -> None:
 
 def no_observations(method: Method, batch: int) -> LatentProblem:
     none = torch.zeros(batch, 0)
-    observed = LatentObservations(none, none, none, none, lambda a: a.flatten(1)[:, :0])
+    observed = AnomalyObservations(none, none, none, none, lambda a: a.flatten(1)[:, :0])
     a_b = torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(4))
     return method.problem(a_b, [TIME] * batch, observed)
 
@@ -168,7 +169,7 @@ def test_no_gradients_are_left(name: str) -> None:
     x_b, x = states(method, 6)
     assert not method(x_b, TIME, observations(x, 20, 0.2), generators()).x_a.requires_grad
     a_b = method.statistics.normalize(x_b, [TIME])
-    observed = method.localize(observations(x, 20, 0.2), [TIME], generators())
+    observed = of_anomalies(observations(x, 20, 0.2), method.statistics, method.area, [TIME])
     with torch.enable_grad():
         r, _ = method.solve(method.problem(a_b, [TIME], observed), generators())
     assert not r.requires_grad
