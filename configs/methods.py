@@ -32,6 +32,8 @@ class Losda(Model):
     """Last noise level."""
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of fresh noise between the levels."""
+    noisy_start: bool | None = None
+    """Whether to start from noise, for a sample of the posterior instead of its mean."""
     anchor: Annotated[float, Field(ge=0, le=1)] | None = None
     """Weight of the denoiser's mean in the first anchor; 0 anchors on the background."""
     outer: Annotated[int, Field(ge=1, le=10000)] | None = None

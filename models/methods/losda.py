@@ -6,13 +6,14 @@
         r_s = r̂ + σ_s (estimated and fresh noise)                  the sampler
     x_a = x_b + decode(z_b + b + s e^ℓ r̂) − decode(z_b)    in the fields that count
 
-Preset `fast` starts from the background without noise (the first anchor is the background itself,
-less the known part b of the model's error)
-and takes two steps with Gauss–Newton. Preset `paper` starts from noise and takes 128 ancestral
-steps with gradient descent, as published as far as is known; published are neither the number of
-inner iterations nor the optimizer. For an ensemble each member has its own background, perturbed
-observations and its own draw d Σ_t^½ ε in the first anchor (randomize, then optimize), which stands
-for the error of the model that the members' forecasts share.
+Both presets start from r = 0 without noise and add none (η = 0), so that they follow the mean of the
+reverse process: from noise the result is a sample of the posterior, whose error is twice as large
+and which a cycle does not bear. The first anchor of `fast` is the background less the known part b
+of the model's error; it takes two levels with Gauss–Newton. `paper` takes 128 levels with gradient
+descent, as published as far as is known; published are neither the number of inner iterations nor
+the optimizer, nor the covariance of the anchor. For an ensemble each member has its own background,
+perturbed observations and its own draw d Σ_t^½ ε in the first anchor (randomize, then optimize),
+which stands for the error of the model that the members' forecasts share.
 
 References:
     | Sun et al. (2025), LO-SDA, arXiv 2510.22562
@@ -81,11 +82,9 @@ PRESETS = {
     "paper": LOSDASettings(
         steps=128,
         stop=0.03,
-        eta=1.0,
-        noisy_start=True,
         anchor=1.0,
         solver=InnerSolver("steepest_descent", outer=5, anchor_scale=1.0),
-        isotropic=True,
+        representativeness=0.3,
     ),
 }
 
