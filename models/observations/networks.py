@@ -120,25 +120,27 @@ def draw_sites(
     """Choose fields, positions and slots."""
     if network.kind == "stations":
         return in_slots(station_sites(network.stations, spec, seed), valid_time, seed, window)
-    fields = observed_fields(network, spec)
+    fields, points = observed_fields(network, spec), spec.grid.shape[0] * spec.grid.shape[1]
     generator = numpy_generator(seed, valid_time, "network")
-    points = spec.grid.shape[0] * spec.grid.shape[1]
-    count = max(1, round(network.fraction * points))
-    if network.kind == "swath":
-        limits = window.limits(valid_time)
-        seen, seconds = overpasses(spec.grid, limits, network.width, seed)
-        kept = np.sort(generator.choice(len(seen), min(count, len(seen)), replace=False))
-        slot = np.tile(window.slot(seconds[kept]), len(fields))
-        return replace(columns_at(seen[kept], fields, spec), slot=slot)
     if network.kind == "points":
-        count = max(1, round(network.fraction * len(fields) * points))
-        chosen = np.sort(generator.choice(len(fields) * points, count, replace=False))
+        chosen = choose(generator, len(fields) * points, network.fraction)
         field, point = np.divmod(chosen, points)
-        sites = sites_at(point, fields[field], spec)
-    else:
-        columns = np.sort(generator.choice(points, count, replace=False))
-        sites = columns_at(columns, fields, spec)
-    return in_slots(sites, valid_time, seed, window)
+        return in_slots(sites_at(point, fields[field], spec), valid_time, seed, window)
+    if network.kind == "columns":
+        columns = choose(generator, points, network.fraction)
+        return in_slots(columns_at(columns, fields, spec), valid_time, seed, window)
+    seen, seconds = overpasses(spec.grid, window.limits(valid_time), network.width, seed)
+    kept = choose(generator, len(seen), network.fraction, of=points)
+    slot = np.tile(window.slot(seconds[kept]), len(fields))
+    return replace(columns_at(seen[kept], fields, spec), slot=slot)
+
+
+def choose(
+    generator: np.random.Generator, count: int, fraction: float, of: int | None = None
+) -> NDArray[np.int64]:
+    """Draw the part `fraction` of `count` things, or of `of`, but not more than there are."""
+    wanted = max(1, round(fraction * (of or count)))
+    return np.sort(generator.choice(count, min(wanted, count), replace=False))
 
 
 def observed_fields(network: Network, spec: StateSpec) -> NDArray[np.int64]:

@@ -124,12 +124,15 @@ def test_an_experiment_is_bound_to_its_slots(
     assert "slots" in err and err.count("\n") == 1
 
 
-def test_a_swath_and_its_slots_run(
+def test_a_swath_and_an_ensemble_run(
     run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     network = "observations.network={kind: swath, width: 2000, fraction: 0.3}"
-    code, _, err = run(tmp_path / "e", network, cycles=1)
+    code, _, err = run(tmp_path / "e", network, "method.members=2", cycles=1)
     assert code == 0, err
+    folder = attempt(tmp_path / "e", CYCLES[0], "forecast")
+    files = ["background", "background-20010102T18", "background-20010103T06"]
+    assert [len(read_fields(str(folder / name))) for name in files] == [2, 2, 2]
     feedback = read_table(str(tmp_path / "e" / "feedback" / f"{CYCLES[0]}.parquet"))
     assert set(feedback["variable"]) == {"t"}
     assert set(offsets(feedback, CYCLES[0])) == {-1, 1}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -5,6 +7,7 @@ from configs import load
 from tasks.components import Components
 from tasks.experiment import Experiment
 from tasks.reference_nature import NatureReference
+from tasks.runtime import Runtime
 
 HOUR = pd.Timedelta(hours=1)
 START = pd.Timestamp("2005-01-06")
@@ -64,3 +67,12 @@ def test_a_forecast_model_that_does_not_reach_the_slots_is_refused() -> None:
     parts("observations.slots=3", "observations.at_own_time=false")._check_step(24 * HOUR)
     parts()._check_step(24 * HOUR)
     parts("observations.slots=3")._check_step(HOUR)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_states_are_read_ahead_at_all_times_that_cycles_ask_for(own: bool) -> None:
+    settings = ["observations.slots=3", f"observations.at_own_time={own}", "cycles=2"]
+    experiment = Experiment(root="/nowhere", config=load("embedded", settings))
+    nothing: list[Any] = [None] * 7
+    hours = [(t - START) / HOUR for t in Runtime(experiment, *nothing).reference_times()]
+    assert hours == sorted({*range(-120, 127, 6), -2, 2, 4, 8})
