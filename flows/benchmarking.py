@@ -1,5 +1,6 @@
 """The Prefect flow of a benchmark: one task for each case, its work in a process of its own."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -42,9 +43,11 @@ def work(case: Case, directory: str, fragile: bool) -> None:
     import torch
 
     torch.set_num_threads(1)
-    began = time.monotonic()
+    began, parent = time.monotonic(), os.getppid()
 
     def report(done: int) -> None:
+        if os.getppid() != parent:  # the benchmark was killed, and this process survived it
+            os._exit(1)
         spent = time.monotonic() - began
         sys.stderr.write(f"{case.name} {done}/{case.steps} {spent:.0f} s\n")
         sys.stderr.flush()
