@@ -12,7 +12,7 @@ MISTAKES = [
     # override, field that the line names, value, what was allowed
     ("metod.preset=paper", "metod", "paper", "method"),
     ("observations.netwrok=3", "observations.netwrok", "3", "network"),
-    ("method.kind=3dvar", "method.kind", "3dvar", "'losda'"),
+    ("method.kind=4dvar", "method.kind", "4dvar", "'losda'"),
     ("method.preset=quick", "method.preset", "quick", "'paper' or 'fast'"),
     ("method.members=0", "method.members", "0", "greater than or equal to 1"),
     ("method.start=.nan", "method.start", "nan", "finite"),
