@@ -101,9 +101,8 @@ class BackgroundError(Model):
     forecasts: Count = 94
     """Sets of 16 one-day forecasts from the truth, for the first covariance."""
     generations: Annotated[int, Field(ge=0)] = 1
-    """How often it is estimated again, from the backgrounds of 3DVar's own cycles."""
-    cycles: Count = 40
-    """Length of these cycles."""
+    """How often it is estimated again, from the backgrounds of 3DVar's own cycles, which are those
+    of the denoiser's training."""
 
 
 class Emulator(Model):

@@ -18,15 +18,16 @@ from tasks.training_steps import Bench
 __all__ = ["architecture", "empty_covariance", "fit_background_error"]
 
 BATCH = 16
-#: The coarse grid of a region resolves what it resolves; a limit is for the sphere.
+#: The cycles that give samples need not converge to the end.
 CYCLED = ThreeDVarSettings(tolerance=0.05)
 
 
 def architecture(bench: Bench) -> dict[str, int | None]:
     """Return what fixes the covariance besides the layout of the states."""
     options = bench.settings.background_error
-    truncation = options.truncation if bench.spec.grid.reaches_poles else None
-    return {"truncation": truncation, "bands": options.bands}
+    if not bench.spec.grid.reaches_poles:  # a region is one band, and resolves what it resolves
+        return {"truncation": None, "bands": 1}
+    return {"truncation": options.truncation, "bands": options.bands}
 
 
 def empty_covariance(bench: Bench, world: World) -> BackgroundCovariance:
@@ -63,7 +64,7 @@ def fit_background_error(bench: Bench, world: World, day: int) -> BackgroundCova
         fractions=prior.fractions,
         columns=prior.columns,
         streams=prior.streams,
-        cycles=options.cycles,
+        cycles=prior.cycles,
     )
     for generation in range(1, options.generations + 1):
         method = ThreeDVar(world.statistics, covariance, bench.area, CYCLED)

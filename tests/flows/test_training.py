@@ -30,6 +30,7 @@ SETTINGS = {
     "train.denoiser.gaussian": 1,
     "train.model_error.iterations": 5,
     "train.model_error.forecasts": 4,
+    "train.background_error.forecasts": 4,
     "train.denoiser.cycles": 5,
     "train.denoiser.streams": 2,
     "train.denoiser.forecasts": 4,
@@ -66,7 +67,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_components_are_published_with_their_parents(trained: Path) -> None:
     document = json.loads((trained / "document.json").read_text())
-    assert set(document["components"]) == {"statistics", "emulator", "autoencoder", "denoiser"}
+    assert set(document["components"]) == {
+        "statistics", "emulator", "autoencoder", "background_error", "denoiser",
+    }  # fmt: skip
     registry = Registry(str(trained / "work" / "registry"))
     prior = registry.load("denoiser", "era-interim-europe")
     assert prior.card.parents["autoencoder"] == document["components"]["autoencoder"]
@@ -86,12 +89,16 @@ def test_the_same_command_again_makes_nothing_anew(trained: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in products} == products
 
 
-def test_the_published_components_cycle_and_beat_the_background(trained: Path) -> None:
-    done = losda("run", trained, "--out", str(trained / "experiment"), "--json")
+@pytest.mark.parametrize("method", ["losda", "3dvar"])
+def test_the_published_components_cycle_and_beat_the_background(
+    trained: Path, method: str
+) -> None:
+    out = str(trained / method)
+    done = losda("run", trained, "--out", out, f"--method={method}", "--json")
     assert done.returncode == 0, done.stderr
     mean = json.loads(done.stdout)["mean"]
     assert mean["analysis"] < mean["background"]
-    assert (trained / "experiment" / "report.html").stat().st_size > 10_000
+    assert (Path(out) / "report.html").stat().st_size > 10_000
 
 
 def test_loaded_components_are_those_that_were_trained(trained: Path) -> None:
@@ -105,7 +112,8 @@ def test_loaded_components_are_those_that_were_trained(trained: Path) -> None:
 
 
 def test_overlapping_periods_are_refused(tmp_path: Path) -> None:
-    done = losda("train", tmp_path, "--set=train.validation.start=2008-01-02T12:00")
+    change = "--set=train.validation.start=2008-01-02T12:00"
+    done = losda("train", tmp_path, "--out", str(tmp_path / "work"), change)
     assert done.returncode == 2
     assert "train.validation: overlaps train.period; they must be disjoint" in done.stderr
 
