@@ -48,7 +48,7 @@ class CosineTransform(nn.Module):
             dtype: Floating-point type of the transforms.
         """
         super().__init__()
-        k = wavenumbers(grid).ravel()
+        k = wavenumbers(grid).ravel().astype(np.int64)
         kept = np.flatnonzero(k <= (k.max() if truncation is None else truncation))
         place = kept[np.argsort(k[kept], kind="stable")]
         self.truncation, self.grid = int(k[place].max()), grid.shape
@@ -84,7 +84,8 @@ class CosineTransform(nn.Module):
         modes = power[..., self.wavenumber]
         full = modes.new_zeros(*modes.shape[:-1], size).index_copy(-1, self.place, modes)
         squares = (self.rows**2).to(power), (self.columns**2).to(power)
-        return squares[0].mT @ full.unflatten(-1, self.grid) @ squares[1]
+        total: Tensor = squares[0].mT @ full.view(*power.shape[:-1], *self.grid) @ squares[1]
+        return total
 
 
 def cosines(count: int) -> Array:
@@ -92,7 +93,7 @@ def cosines(count: int) -> Array:
     k = np.arange(count)
     functions = np.cos(np.pi * np.outer(k, k + 0.5) / count) * np.sqrt(2 / count)
     functions[0] /= np.sqrt(2)
-    return functions
+    return np.asarray(functions)
 
 
 def wavenumbers(grid: LatLonGrid) -> Array:
@@ -102,4 +103,4 @@ def wavenumbers(grid: LatLonGrid) -> Array:
     sides = np.array(widths) * grid.shape
     sides[1] *= np.cos(np.radians(latitude)).mean()
     p, q = (np.arange(n) / side for n, side in zip(grid.shape, sides, strict=True))
-    return np.rint(sides.min() * np.hypot(p[:, None], q)).astype(np.int64)
+    return np.asarray(np.rint(sides.min() * np.hypot(p[:, None], q)))
