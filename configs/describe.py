@@ -1,7 +1,7 @@
 """One line for a mistake in a configuration: the field, its value, what was allowed."""
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -46,8 +46,12 @@ def _locate(
 ) -> tuple[list[int | str], type[BaseModel], Models]:
     """Return the keys without the tags of unions, the last one's owner, what may stand there."""
     path: list[int | str] = []
-    owner, options = model, [model]
+    owner, options, mapping = model, [model], False
     for part in location:
+        if mapping:  # a name that the user chose
+            path.append(part)
+            mapping = False
+            continue
         if len(options) > 1:
             options = [option for option in options if _tag(option) == part]
             continue
@@ -57,6 +61,7 @@ def _locate(
         owner = options[0]
         field = owner.model_fields.get(part)
         options = list(_models(field.annotation)) if field else []
+        mapping = field is not None and get_origin(field.annotation) is dict
     return path, owner, options
 
 

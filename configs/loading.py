@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from configs.benchmark import Benchmark, Search
 from configs.describe import describe
 from configs.schema import Config
 
@@ -22,15 +23,16 @@ PREFIX = "LOSDA_"
 RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 class ConfigError(ValueError):
     """A mistake in a configuration, told in one line."""
 
 
-def presets() -> list[str]:
+def presets(folder: str = "configs") -> list[str]:
     """Return the names of the packaged configurations."""
-    files = resources.files("configs").iterdir()
+    files = resources.files(folder).iterdir()
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
@@ -51,6 +53,32 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(describe(error, Config)) from None
+
+
+def load_benchmark(name_or_path: str) -> Benchmark:
+    """Load a benchmark of the package, or a YAML file.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    return _validated(name_or_path, "configs.benchmarks", Benchmark)
+
+
+def load_search(name_or_path: str) -> Search:
+    """Load the search for a method's settings of the package, or a YAML file.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    return _validated(name_or_path, "configs.tuning", Search)
+
+
+def _validated(name_or_path: str, folder: str, model: type[AnyModel]) -> AnyModel:
+    tree = _parse(_read(name_or_path, folder), name_or_path)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(describe(error, model)) from None
 
 
 def merge(base: Tree, over: Tree) -> Tree:
@@ -90,14 +118,14 @@ def _same_kind(below: Tree, over: Tree) -> bool:
     return "kind" not in over or below.get("kind", over["kind"]) == over["kind"]
 
 
-def _read(name_or_path: str) -> str:
-    if name_or_path in presets():
-        return resources.files("configs").joinpath(f"{name_or_path}.yaml").read_text()
+def _read(name_or_path: str, folder: str = "configs") -> str:
+    if name_or_path in presets(folder):
+        return resources.files(folder).joinpath(f"{name_or_path}.yaml").read_text()
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.read_text()
     raise ConfigError(
-        f"config: {name_or_path!r} is neither a preset ({', '.join(presets())}) "
+        f"config: {name_or_path!r} is neither a preset ({', '.join(presets(folder))}) "
         "nor the path of a YAML file"
     )
 

@@ -11,10 +11,14 @@ from pydantic import Field, model_validator
 
 from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
+from configs.methods import Losda, Method
 from configs.training import Train
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Noise = Annotated[float, Field(ge=0)]
+Variables = Annotated[tuple[str, ...], Field(min_length=1)]
+HOUR = timedelta(hours=1)
 
 
 class FirstGuess(Model):
@@ -47,85 +51,68 @@ ForecastModel = Annotated[
 ]
 
 
-class Columns(Model):
-    """A new random draw of grid columns in each cycle, all fields observed."""
+class _Network(Model):
+    noise: Noise = 0.1
+    """Observation-error standard deviation in units of the climatological one. With 0 there are
+    perfect observations, to which the method still gives an error of 0.01."""
+
+
+class Columns(_Network):
+    """A new random draw of grid columns in each cycle."""
 
     kind: Literal["columns"] = "columns"
     fraction: Fraction = 0.05
     """Part of the grid columns that is observed."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
+    variables: Variables | None = None
+    """Observed variables, `wind_speed` among them; all of the state by default."""
 
 
-class Points(Model):
+class Points(_Network):
     """A new random draw of single (field, grid point) pairs in each cycle."""
 
     kind: Literal["points"]
     fraction: Fraction = 0.05
-    """Part of all values of the state that is observed."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
+    """Part of all values of the observed variables that is observed."""
+    variables: Variables | None = None
+    """Observed variables, `wind_speed` among them; all of the state by default."""
 
 
-class Stations(Model):
+class Stations(_Network):
     """A fixed network of stations between the grid points, mostly on northern land."""
 
     kind: Literal["stations"]
     stations: Annotated[int, Field(ge=1)] = 150
     """Number of stations."""
-    noise: Positive = 0.1
-    """Observation-error standard deviation in units of the climatological one."""
 
 
-Network = Annotated[Columns | Points | Stations, Field(discriminator="kind")]
+class Swath(_Network):
+    """Grid columns that a polar orbiter sees; consecutive cycles see others."""
+
+    kind: Literal["swath"]
+    width: Annotated[float, Field(gt=0, le=10_000)] = 2000.0
+    """Width of the swath [km]."""
+    fraction: Fraction = 0.05
+    """Part of all grid columns that is observed; fewer if the satellite does not see as many."""
+    variables: Variables | None = None
+    """Observed variables; by default profiles of temperature and humidity."""
+
+
+Network = Annotated[Columns | Points | Stations | Swath, Field(discriminator="kind")]
 
 
 class Observations(Model):
-    """Where observations come from, and which are refused."""
+    """Where observations come from, when they are made, and which are refused."""
 
     network: Network = Columns()
     """Observations drawn from the reference with Gaussian errors."""
+    slots: Annotated[int, Field(ge=1)] = 1
+    """Times at which observations are drawn: the centers of so many equal parts of the window,
+    which is one step long. With 1 all are at the cycle time."""
+    at_own_time: bool = True
+    """Whether observations are compared with the background at their own times, or all with the
+    background at the cycle time."""
     background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B."""
-
-
-class Free(Model):
-    """No assimilation: the analysis is the background."""
-
-    kind: Literal["free"]
-
-
-class Losda(Model):
-    """LO-SDA (Sun et al. 2025, arXiv 2510.22562); what is not given follows from the preset."""
-
-    kind: Literal["losda"] = "losda"
-    preset: Literal["paper", "fast"] = "fast"
-    """`paper`: as published as far as is known; `fast`: few steps, Gauss-Newton."""
-    members: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Number of analyses (an ensemble if more than one)."""
-    steps: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Noise levels of the reverse diffusion."""
-    start: Positive | None = None
-    """First noise level."""
-    stop: Positive | None = None
-    """Last noise level."""
-    eta: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of fresh noise between the levels."""
-    anchor: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Weight of the denoiser's mean in the first anchor; 0 anchors on the background."""
-    outer: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """Linearizations, or descent steps, of each latent optimization."""
-    inner: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Iterations of conjugate gradients for each linearization."""
-    anchor_scale: Positive | None = None
-    """Factor on the root of the anchor's covariance."""
-    representativeness: Annotated[float, Field(ge=0)] | None = None
-    """Error of the decoder that is added to the observation error [24 h background error]."""
-    prior_draw: Annotated[float, Field(ge=0)] | None = None
-    """Size of each member's draw from the prior (ensembles only)."""
-
-
-Method = Annotated[Free | Losda, Field(discriminator="kind")]
 
 
 class Verification(Model):
@@ -156,6 +143,8 @@ class Checkpoints(Model):
     """Encoder and decoder."""
     denoiser: str = "embedded"
     """Background-conditioned latent prior."""
+    background_error: str = "embedded"
+    """Static background-error covariance of 3DVar."""
     emulator: str = "embedded"
     """Learned forecast model."""
 
@@ -200,6 +189,19 @@ class Config(Model):
         require_multiple("first_guess.lead", self.first_guess.lead, "step", self.step)
         require_multiple("verification.forecast_step", options.forecast_step, "step", self.step)
         require_multiple("verification.forecast_every", options.forecast_every, "step", self.step)
+        return self
+
+    @model_validator(mode="after")
+    def _slots_are_whole_hours(self) -> Self:
+        slots, hours = self.observations.slots, self.step // HOUR
+        # the first of k centers is (k - 1) / 2k windows before the middle, and they are 1 / k apart
+        allowed = [k for k in range(1, hours + 1) if not (hours % k or hours * (k - 1) % (2 * k))]
+        if slots not in allowed:
+            choices = ", ".join(str(k) for k in allowed)
+            raise ValueError(
+                f"observations.slots: {slots}; the centers of so many parts of {hours} h (step) "
+                f"must be whole hours; allowed: {choices}"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

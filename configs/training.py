@@ -91,6 +91,21 @@ class Denoiser(Model):
     """Weight decay."""
 
 
+class BackgroundError(Model):
+    """The static background-error covariance of 3DVar."""
+
+    bands: Count = 3
+    """Bands of latitudes with correlations of their own."""
+    truncation: Count | None = 21
+    """Largest total wavenumber on a global grid; what the grid resolves if not given."""
+    forecasts: Count = 94
+    """Sets of 16 one-day forecasts from the truth, for the first covariance."""
+    generations: Annotated[int, Field(ge=0)] = 1
+    """How often it is estimated again, from the backgrounds of 3DVar's own cycles."""
+    cycles: Count = 40
+    """Length of these cycles."""
+
+
 class Emulator(Model):
     """Training of the learned forecast model."""
 
@@ -115,6 +130,8 @@ class Train(Model):
     """The forecast model's error, as far as it is known beforehand."""
     denoiser: Denoiser = Denoiser()
     """The prior."""
+    background_error: BackgroundError = BackgroundError()
+    """The covariance of 3DVar."""
     emulator: Emulator = Emulator()
     """The learned forecast model, where the configuration asks for one."""
     judged_cycles: Annotated[int, Field(ge=10)] = 100

@@ -41,6 +41,7 @@ def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     for name in parts.needed():
         yield name, lambda name=name: parts.load(name).digest  # type: ignore[misc]
     yield "reference", lambda: _reference(parts, experiment)
+    yield "network", lambda: _network(parts)
     yield "method", lambda: _method(parts)
     yield "disk", _disk
     yield "prefect", _prefect
@@ -50,6 +51,11 @@ def _reference(parts: Components, experiment: Experiment) -> str:
     reference = parts.checked_reference(experiment)
     fields, lat, lon = reference.spec.shape
     return f"{fields} fields on {lat} x {lon} points from {experiment.first_guess_time}"
+
+
+def _network(parts: Components) -> str:
+    slots = parts.config.observations.slots
+    return f"{parts.network(parts.reference('.').spec).kind}, {slots} times in each window"
 
 
 def _method(parts: Components) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `losda run | train | report | status | check | registry | world`.
+"""The command line: `losda run | train | benchmark | tune | report | status | check | registry | world`.
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
 standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
@@ -156,6 +156,66 @@ def check(config: str, /, *, overrides: Overrides = None, as_json: Json = False)
     if as_json:
         print_json({"ok": all(f["ok"] for f in findings), "checks": findings})
     return 0 if all(finding["ok"] for finding in findings) else 2
+
+
+@app.command
+@reported
+def benchmark(
+    config: str = "benchmark",
+    /,
+    *,
+    out: str | None = None,
+    workers: int = 2,
+    only: list[str] | None = None,
+    as_json: Json = False,
+) -> None:
+    """Compare assimilation methods on the same truth, observations and cycles.
+
+    Args:
+        config: Name of a benchmark of the package, or path of a YAML file.
+        out: Directory of the cases and results; default benchmarks/NAME.
+        workers: Processes side by side, one thread each; 0 runs the cases in this one.
+        only: Labels of the methods to run; may be repeated.
+        as_json: Print one JSON document.
+    """
+    from configs.loading import load_benchmark
+    from flows.benchmark import run_benchmark
+
+    settings = load_benchmark(config)
+    with standard_output(as_json):
+        root = absolute(out or f"benchmarks/{settings.name}")
+        document = run_benchmark(settings, root, workers, only or [])
+    if as_json:
+        print_json(document)
+    else:
+        from flows.tables import print_benchmark
+
+        print_benchmark(document)
+
+
+@app.command
+@reported
+def tune(
+    method: str, /, *, out: str | None = None, workers: int = 2, as_json: Json = False
+) -> None:
+    """Search the settings of a method in cycles of the validation period.
+
+    Args:
+        method: Name of a search of the package, or path of a YAML file.
+        out: Directory of the cases and the table; default tuning.
+        workers: Processes side by side, one thread each; 0 runs the cases in this one.
+        as_json: Print one JSON document.
+    """
+    from configs.loading import load_search
+    from flows.tune import tune as search_settings
+
+    search = load_search(method)
+    with standard_output(as_json):
+        document = search_settings(search, absolute(out or "tuning"), workers)
+    if as_json:
+        print_json(document)
+    else:
+        sys.stdout.write(f"{search.name}: {json.dumps(document['best'])}\n")
 
 
 @app.command

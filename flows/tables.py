@@ -6,7 +6,7 @@ from typing import Any
 
 from flows import summary
 
-__all__ = ["print_rows", "print_run"]
+__all__ = ["print_benchmark", "print_rows", "print_run"]
 
 
 def print_run(document: Mapping[str, Any]) -> None:
@@ -22,6 +22,24 @@ def print_run(document: Mapping[str, Any]) -> None:
         f"time        {document['wall_seconds']:.1f} s, {overhead}",
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
+
+
+def print_benchmark(document: Mapping[str, Any]) -> None:
+    """Print one row for each method on each network."""
+    rows = [
+        {
+            "experiment": row["kind"] + (f" {row['lead_hours']} h" if row["lead_hours"] else ""),
+            "network": row["network"],
+            "method": row["method"],
+            "analysis": f"{row['analysis']:.4g}",
+            "background": f"{row['background']:.4g}",
+            "ratio": f"{row['ratio']:.3f}" if "ratio" in row else "-",
+            "seconds": f"{row['seconds']:.2f}",
+        }
+        for row in document["results"]
+    ]
+    print_rows(rows, "mean squared error / 24 h background-error variance, after the spin-up")
+    sys.stdout.write(f"\npage  {document['page']}\n")
 
 
 def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:

@@ -14,6 +14,7 @@ from models.methods.losda import LOSDA, PRESETS
 from models.training.losses import draw_anomalies
 from tasks import training_steps as steps
 from tasks.registry import Registry
+from tasks.training_covariance import architecture, fit_background_error
 from tasks.training_pictures import draw_curves
 from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
 from tasks.training_setting import Setting, open_setting
@@ -32,8 +33,9 @@ def train_flow(config: Config, registry: str, directory: str) -> dict[str, Any]:
     setting = prepare(config, directory)
     autoencoder = fit_autoencoder(setting)
     denoiser = fit_prior(setting, autoencoder)
+    covariance = fit_covariance(setting)
     scores = judge_all(setting, autoencoder, denoiser)
-    return publish(setting, registry, autoencoder, denoiser, scores)
+    return publish(setting, registry, autoencoder, denoiser, covariance, scores)
 
 
 @task(name="data-and-statistics", **OPTIONS)
@@ -54,6 +56,13 @@ def fit_prior(setting: Setting, autoencoder: Any) -> Any:  # noqa: ANN401
     """Train the prior on its own cycles."""
     day = round(DAY / setting.world.trajectories.step)
     return steps.fit_denoiser(setting.bench, setting.world, autoencoder, day)
+
+
+@task(name="background-error", **OPTIONS)
+def fit_covariance(setting: Setting) -> Any:  # noqa: ANN401
+    """Estimate the covariance of 3DVar."""
+    day = round(DAY / setting.world.trajectories.step)
+    return fit_background_error(setting.bench, setting.world, day)
 
 
 @task(name="judge", **OPTIONS)
@@ -83,6 +92,7 @@ def publish(
     registry: str,
     autoencoder: Any,  # noqa: ANN401
     denoiser: Any,  # noqa: ANN401
+    covariance: Any,  # noqa: ANN401
     scores: dict[str, Any],
 ) -> dict[str, Any]:
     """Publish everything under the configuration's name."""
@@ -93,6 +103,7 @@ def publish(
     )
     setting.publish(publisher)
     publisher.autoencoder(autoencoder, {"reconstruction": scores["reconstruction"]})
+    publisher.background_error(covariance, architecture(setting.bench))
     publisher.denoiser(denoiser, {key: scores[key] for key in ("cycles", "settings")})
     report(f"published to {registry}: {', '.join(publisher.digests)}")
     curves = draw_curves(setting.bench.workshop.directory)

@@ -16,7 +16,6 @@ References:
     | Gaspari & Cohn (1999), Construction of correlation functions, doi 10.1002/qj.49712555417
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["IsotropicCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
+__all__ = ["DiagonalCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,10 @@ class LatentCovariance(nn.Module):
         super()._load_from_state_dict(*arguments, **keywords)
         self._eigen = None
 
+    def control(self, r: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Return the control variables of r = 0."""
+        return torch.zeros_like(r)
+
     def root(
         self, v: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
@@ -133,6 +136,15 @@ class LatentCovariance(nn.Module):
         values, u = self.eigen
         gain = values[:, None] / (values[:, None] + (sigma**2)[None, :, None])
         return self.state((project(self.modes(v), u) * gain) @ u.mT)
+
+    def variance(self) -> Float[Tensor, "channel lat lon"]:
+        """Return the diagonal of C; its longitudes are one where errors are homogeneous along it."""
+        channels, lat, lon = self.shape
+        if not self.wraps:
+            return self.kernel.float().diagonal().reshape(channels, lat, lon)
+        at_a_point = self.kernel[0, :, self.localization.meridional_lags]
+        variance: Tensor = at_a_point.float().diagonal(dim1=-2, dim2=-1).mT[..., None]
+        return variance
 
     @torch.no_grad()
     def fit(self, r: Float[Tensor, "sample channel lat lon"]) -> None:
@@ -182,12 +194,22 @@ class LatentCovariance(nn.Module):
         return blocks
 
 
-class IsotropicCovariance:
-    """The identity as covariance: the anchor |r − r_0|² / 2 r_t² with a number r_t."""
+class DiagonalCovariance:
+    """A covariance without correlations, C = diag(variance)."""
 
-    def root(self, v: Tensor, sigma: float) -> Tensor:
-        """Return L v with L Lᵀ = σ²/(1 + σ²) I."""
-        return v * (sigma / math.sqrt(1 + sigma**2))
+    def __init__(self, variance: Float[Tensor, "channel lat lon"]) -> None:
+        """Take the variances; with ones everywhere Σ is a multiple r_t² of the identity."""
+        self.variance = variance
+
+    def control(self, r: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Return the control variables of r = 0."""
+        return torch.zeros_like(r)
+
+    def root(
+        self, v: Float[Tensor, "batch channel lat lon"], sigma: float
+    ) -> Float[Tensor, "batch channel lat lon"]:
+        """Return L v with L Lᵀ = C σ² (C + σ²)⁻¹."""
+        return v * denoised_error(self.variance, sigma)
 
     root_adjoint = root
 

@@ -1,13 +1,13 @@
 """The forecast model seam: state at one time → state a lead time later, batched over members."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ForecastModel", "Persistence", "ValidTime", "each_time"]
+__all__ = ["ForecastModel", "Persistence", "ValidTime", "each_time", "trajectory"]
 
 ValidTime = pd.Timestamp | Sequence[pd.Timestamp]
 
@@ -56,3 +56,30 @@ def each_time(valid_time: ValidTime, count: int) -> list[pd.Timestamp]:
     if len(valid_time) != count:
         raise ValueError(f"{len(valid_time)} times for {count} states, allowed are 1 or {count}")
     return list(valid_time)
+
+
+def trajectory(
+    model: ForecastModel,
+    x: Float[Tensor, "batch field lat lon"],
+    valid_time: pd.Timestamp,
+    times: Iterable[pd.Timestamp],
+) -> dict[pd.Timestamp, Float[Tensor, "batch field lat lon"]]:
+    """Return the states at some times of one forecast, in order.
+
+    Args:
+        model: The forecast model.
+        x: States valid at `valid_time` [SI].
+        valid_time: Time of the states, UTC.
+        times: When states are wanted; not before `valid_time`.
+
+    Raises:
+        ValueError: A time is before the states', or the model has no step to it.
+    """
+    found: dict[pd.Timestamp, Tensor] = {}
+    for time in sorted(times):
+        if time < valid_time:
+            raise ValueError(f"no forecast goes back from {valid_time} to {time}")
+        if time > valid_time:
+            x = model.step(x, valid_time, time - valid_time)
+        found[time], valid_time = x, time
+    return found

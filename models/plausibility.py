@@ -1,8 +1,8 @@
 """What values a quantity can take on Earth: wide limits that catch wrong units and gross errors.
 
 The limits hold from the surface to 1 hPa and leave room for measurement errors (small humidities
-below zero, for instance). They are meant to find a temperature in degrees Celsius or a pressure in
-hPa, not to replace a background check.
+and wind speeds below zero, for instance). They are meant to find a temperature in degrees Celsius
+or a pressure in hPa, not to replace a background check.
 
 References:
     | WMO (2022), Global weather & climate extremes archive, https://wmo.asu.edu
@@ -34,7 +34,7 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
     "specific_humidity": (-0.01, 0.06),
     "surface_air_pressure": (30_000.0, 112_000.0),
     "surface_temperature": (150.0, 360.0),
-    "wind_speed": (0.0, 250.0),
+    "wind_speed": (-10.0, 250.0),
 }
 
 

@@ -1,9 +1,10 @@
 """Assimilate: the analysis of a cycle, and the feedback on every observation.
 
 The feedback has, for each observation, O-B, O-A (of the means over members), the background-error
-standard deviation that the check assumed, and whether it was used or why not. The check takes the
-24 h background error, enlarged where the cycle's own departures are: by the ratio of their median
-size to that of a normal distribution.
+standard deviation that the check assumed, and whether it was used or why not. Background and
+analysis are compared with it at its own time where the forecast stage wrote the background of that
+time. The check takes the 24 h background error, enlarged where the cycle's own departures are: by
+the ratio of their median size to that of a normal distribution.
 """
 
 import json
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.methods.base import Analysis
+from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
 from models.observations.table import background_check
 from models.randomness import torch_generator
 from tasks import archive
+from tasks.forecast import read_background
 from tasks.ingest import OBSERVATIONS
 from tasks.ledger import Attempt, StageResult
 from tasks.runtime import Runtime
@@ -38,14 +41,14 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
     """Write the analysis, the feedback and the trace of the method."""
     watch = Stopwatch()
     with watch.part("read"):
-        background = runtime.plan.address(time, "forecast")
-        x_b = archive.read_fields(join(background, "background"))
+        background = read_background(runtime, time)
         ingested = runtime.plan.address(time, "observations")
         table = archive.read_table(join(ingested, OBSERVATIONS))
     with watch.part("observations"):
-        feedback = check_background(runtime, table, x_b)
-        observations = to_observations(feedback, runtime.spec)
+        feedback = check_background(runtime, table, background)
+        observations = to_observations(feedback, runtime.spec, background)
     with watch.part("model"):
+        x_b = background.x_b
         seed, members = runtime.experiment.config.seed, range(len(x_b))
         generators = [torch_generator(seed, time, "analysis", member) for member in members]
         analysis = runtime.method(x_b, time, observations, generators)
@@ -62,13 +65,16 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
     return StageResult(watch.seconds, {"observations": len(feedback), "used": used})
 
 
-def check_background(runtime: Runtime, table: pd.DataFrame, x_b: States) -> pd.DataFrame:
+def check_background(
+    runtime: Runtime, table: pd.DataFrame, background: WindowBackground
+) -> pd.DataFrame:
     """Add O-B and the background error to the used rows, and reject what is far off."""
-    observations = to_observations(table, runtime.spec)
-    o_minus_b = departures(observations, x_b)
+    observations = to_observations(table, runtime.spec, background)
+    o_minus_b = departures(observations, background.x_b)
     statistics = runtime.statistics
-    error = (statistics.std * statistics.error_std)[None, :, None, None].expand_as(x_b[:1])
-    sigma_b = observations.operator(error.contiguous())[0].abs().double().numpy()
+    error = (statistics.std * statistics.error_std)[None, :, None, None]
+    error = error.expand_as(background.x_b[:1]).contiguous()
+    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
     sigma_o = observations.error.double().numpy()
     if len(o_minus_b):
         size = np.median(np.abs(o_minus_b) / np.hypot(sigma_o, sigma_b)) / NORMAL_MEDIAN
@@ -80,8 +86,8 @@ def check_background(runtime: Runtime, table: pd.DataFrame, x_b: States) -> pd.D
 
 
 def departures(observations: Observations, x: States) -> Numbers:
-    """Return observations minus the equivalents of the mean over members [SI]."""
-    equivalents = observations.operator(x).double().mean(0)
+    """Return observations minus the mean of the members' equivalents [SI]."""
+    equivalents = observations.equivalents(x).double().mean(0)
     return np.asarray((observations.y.double() - equivalents).numpy())
 
 

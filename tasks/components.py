@@ -6,6 +6,7 @@ trained with.
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -14,13 +15,18 @@ import pandas as pd
 from configs import Config
 from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
-from configs.schema import EmulatorForecast, Losda, PersistenceForecast
+from configs.methods import Free as FreeOptions
+from configs.methods import Letkf as LetkfOptions
+from configs.methods import Method
+from configs.methods import ThreeDVar as ThreeDVarOptions
+from configs.schema import EmulatorForecast, PersistenceForecast
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
 from models.methods.free import Free
 from models.normalization import Statistics
+from models.observations.networks import Network, observed_fields
 from models.state import StateSpec, embedded_spec
-from tasks.experiment import Experiment
+from tasks.experiment import Experiment, window_of
 from tasks.reference import Reference
 from tasks.reference_gridded import NetcdfReference, ZarrReference
 from tasks.reference_nature import NatureReference
@@ -35,6 +41,8 @@ from tasks.source_digest import code_digest
 from tasks.store import is_remote, join
 
 __all__ = ["Components", "cache_address", "open_registry"]
+
+NATURE_HOURS = 6
 
 
 def open_registry(address: str) -> RegistryChain:
@@ -55,6 +63,19 @@ def cache_address(root: str) -> str:
     if is_remote(root):
         return join(root, "reference")
     return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "losda")
+
+
+def method_components(options: Method) -> list[str]:
+    """Return the names of the components that a method needs, in the order of their parents."""
+    if isinstance(options, FreeOptions):
+        return []
+    latent = ["autoencoder", "denoiser"]
+    if isinstance(options, ThreeDVarOptions):
+        return ["background_error", *(latent if options.corrected else [])]
+    if isinstance(options, LetkfOptions):
+        static = ["background_error"] if options.additive else []
+        return static + (latent if options.corrected else [])
+    return latent
 
 
 class Components:
@@ -82,9 +103,7 @@ class Components:
             names.append("world")
         if isinstance(config.forecast_model, EmulatorForecast):
             names.append("emulator")
-        if isinstance(config.method, Losda):
-            names += ["autoencoder", "denoiser"]
-        return names
+        return names + method_components(config.method)
 
     def reference(self, root: str) -> Reference:
         """Return the truth of the experiment at `root`."""
@@ -104,11 +123,26 @@ class Components:
         reference, first = self.reference(experiment.root), experiment.first_guess_time
         reference.check(first, first, experiment.step)
         reference.check(experiment.start, experiment.cycle_times()[-1], experiment.step)
+        self._check_slots(reference, experiment)
         if "reference" not in self.digests:
             content = json.dumps(reference.spec.to_json(), sort_keys=True).encode()
             content += reference.state(experiment.start).numpy().tobytes()
             self.digests["reference"] = hashlib.sha256(content).hexdigest()
         return reference
+
+    def network(self, spec: StateSpec) -> Network:
+        """Return what is observed of states.
+
+        Raises:
+            ValueError: A variable that is to be observed is not in the state.
+        """
+        network = Network(**self.config.observations.network.model_dump())
+        if network.kind != "stations":
+            try:
+                observed_fields(network, spec)
+            except ValueError as error:
+                raise ValueError(f"observations.network.variables: {error}") from None
+        return network
 
     def statistics(self, spec: StateSpec) -> Statistics:
         """Return climatology and standard deviations, which must be of the reference's states."""
@@ -132,7 +166,9 @@ class Components:
 
             component = self.load("emulator")
             shape = EmulatorShape.from_dict(component.card.architecture)
-            return Emulator.from_tensors(shape, component.tensors, statistics)
+            emulator = Emulator.from_tensors(shape, component.tensors, statistics)
+            self._check_step(emulator.native_step)
+            return emulator
         from models.world.forecast import EmbeddedForecast
         from models.world.nature import forecast_model
 
@@ -146,12 +182,20 @@ class Components:
     def method(self, statistics: Statistics, spec: StateSpec) -> AssimilationMethod:
         """Return the assimilation method."""
         options = self.config.method
-        if not isinstance(options, Losda):
+        if isinstance(options, FreeOptions):
             return Free()
-        from tasks.components_losda import losda
+        parts = {name: self.load(name) for name in method_components(options)}
+        if isinstance(options, ThreeDVarOptions):
+            from tasks.components_variational import three_d_var
 
-        autoencoder, denoiser = self.load("autoencoder"), self.load("denoiser")
-        return losda(options, statistics, spec, autoencoder, denoiser)
+            return three_d_var(options, statistics, spec, parts)
+        if isinstance(options, LetkfOptions):
+            from tasks.components_letkf import letkf
+
+            return letkf(options, statistics, spec, parts)
+        from tasks.components_latent import latent_method
+
+        return latent_method(options, statistics, spec, parts)
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""
@@ -166,10 +210,47 @@ class Components:
         self.digests["reference"] = hashlib.sha256(
             f"{world.digest} {segment}".encode()
         ).hexdigest()
-        name = f"{code_digest()[:12]}-{world.digest[:12]}-{segment}"
+        name, hours = f"{code_digest()[:12]}-{world.digest[:12]}-{segment}", self._nature_hours()
+        name += "" if hours == NATURE_HOURS else f"-{hours}h"
         return NatureReference(
             nature_model(),
             world.tensors[segment],
             start,
             join(cache_address(root), "nature", name),
+            step=pd.Timedelta(hours=hours),
+            shorter=lambda seconds: nature_model(time_step=seconds),
         )
+
+    def _nature_hours(self) -> int:
+        """Return the time between the states of a nature run [h], as fine as is observed."""
+        offsets = window_of(self.config).offsets
+        return math.gcd(NATURE_HOURS, *(round(o / pd.Timedelta(hours=1)) for o in offsets))
+
+    def _check_slots(self, reference: Reference, experiment: Experiment) -> None:
+        """Refuse a reference without states at the times of the observations."""
+        for offset in experiment.window.offsets:
+            if not offset:
+                continue
+            first, last = experiment.start + offset, experiment.cycle_times()[-1] + offset
+            try:
+                reference.check(first, last, experiment.step)
+            except ValueError as error:
+                slots = self.config.observations.slots
+                needed = f"the reference must have states {hours_of(offset)} from the cycle times"
+                raise ValueError(f"observations.slots: {slots}; {needed}: {error}") from None
+
+    def _check_step(self, step: pd.Timedelta) -> None:
+        """Refuse observations at times that a forecast model with one step does not reach."""
+        observations = self.config.observations
+        for offset in window_of(self.config).offsets if observations.at_own_time else ():
+            if offset % step:
+                raise ValueError(
+                    f"observations.slots: {observations.slots}; the forecast model has no states "
+                    f"{hours_of(offset)} from the cycle times, its step is {hours_of(step)}; "
+                    "allowed: 1, or observations.at_own_time false"
+                )
+
+
+def hours_of(lead: pd.Timedelta) -> str:
+    """Return a lead time for a message."""
+    return f"{lead / pd.Timedelta(hours=1):g} h"

@@ -4,8 +4,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from configs import Config
+from models.observations.window import Window
 
-__all__ = ["CYCLE", "STAGES", "Experiment", "cycle_name", "cycle_time"]
+__all__ = ["CYCLE", "STAGES", "Experiment", "cycle_name", "cycle_time", "window_of"]
 
 CYCLE = "%Y%m%dT%H"
 STAGES = ("forecast", "observations", "analysis", "verification")
@@ -41,9 +42,24 @@ class Experiment(BaseModel):
         """Number of backgrounds and analyses."""
         return getattr(self.config.method, "members", 1)
 
+    @property
+    def window(self) -> Window:
+        """The span and the times of each cycle's observations."""
+        return window_of(self.config)
+
     def cycle_times(self) -> list[pd.Timestamp]:
         """Return all cycle times in order."""
         return [self.start + k * self.step for k in range(self.config.cycles)]
+
+    def background_times(self, time: pd.Timestamp) -> list[pd.Timestamp]:
+        """Return the times at which a cycle needs its background, in order; `time` is one."""
+        own = self.config.observations.at_own_time
+        return sorted({time, *(self.window.times(time) if own else ())})
+
+
+def window_of(config: Config) -> Window:
+    """Return the window of a configuration: one step long, with the observations' slots."""
+    return Window(pd.Timedelta(config.step), config.observations.slots)
 
 
 def cycle_name(time: pd.Timestamp) -> str:

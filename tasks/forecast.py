@@ -1,9 +1,12 @@
 """Forecast: the background and the free run of a cycle, from the states of the cycle before.
 
+Where the observations of a window have several times, the background is written at each of them
+(see `models.observations.background`); the forecast then goes on past the cycle time.
+
 The first of both is the first guess: the model run over `first_guess.lead` from the reference.
 Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
-10.1111/j.1600-0870.1983.tb00189.x); where the lead has fewer steps than there are members, they
-start again from the beginning, and their perturbed observations tell them apart.
+10.1111/j.1600-0870.1983.tb00189.x). Where the lead has fewer steps than there are members, the
+others are such a member plus half the difference of two more, so that no two are the same.
 """
 
 import pandas as pd
@@ -11,13 +14,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.forecast import trajectory
+from models.observations.background import WindowBackground
 from tasks import archive
+from tasks.experiment import cycle_name
 from tasks.ledger import Attempt, StageResult
 from tasks.runtime import Runtime
 from tasks.store import join
 from tasks.timing import Stopwatch
 
-__all__ = ["forecast"]
+__all__ = ["first_guess", "forecast", "read_background", "run_model"]
 
 States = Float[Tensor, "member field lat lon"]
 
@@ -26,33 +32,73 @@ def forecast(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageRes
     """Write the background (all members) and the free run (one member) valid at `time`."""
     watch = Stopwatch()
     if time == runtime.experiment.start:
-        x_b = first_guess(runtime, watch)
-        x_free = x_b[:1]
+        background = first_guess(runtime, watch)
+        x_free = background.x_b[:1]
     else:
-        x_b, x_free = next_states(runtime, time, watch)
+        background, x_free = next_states(runtime, time, watch)
     with watch.part("write"):
-        for name, x in (("background", x_b), ("free", x_free)):
-            archive.write_fields(join(attempt.address, name), runtime.spec, x, time)
-    return StageResult(watch.seconds, {"members": len(x_b)})
+        for valid_time, x in background.states.items():
+            address = join(attempt.address, file_name(valid_time, time))
+            archive.write_fields(address, runtime.spec, x, valid_time)
+        archive.write_fields(join(attempt.address, "free"), runtime.spec, x_free, time)
+    return StageResult(watch.seconds, {"members": len(background.x_b)})
 
 
-def first_guess(runtime: Runtime, watch: Stopwatch) -> States:
+def read_background(runtime: Runtime, time: pd.Timestamp) -> WindowBackground:
+    """Return the background that was committed for a cycle."""
+    address = runtime.plan.address(time, "forecast")
+    times = runtime.experiment.background_times(time)
+    files = {valid_time: join(address, file_name(valid_time, time)) for valid_time in times}
+    return WindowBackground(time, {t: archive.read_fields(file) for t, file in files.items()})
+
+
+def file_name(valid_time: pd.Timestamp, time: pd.Timestamp) -> str:
+    """Return the name of a cycle's background at its own or at another time."""
+    return "background" if valid_time == time else f"background-{cycle_name(valid_time)}"
+
+
+def run_model(
+    runtime: Runtime, x: States, begin: pd.Timestamp, time: pd.Timestamp
+) -> WindowBackground:
+    """Return the forecast from `begin` at a cycle time, and at the times of its observations."""
+    times = runtime.experiment.background_times(time)
+    return WindowBackground(time, trajectory(runtime.forecast_model, x, begin, times))
+
+
+def first_guess(runtime: Runtime, watch: Stopwatch) -> WindowBackground:
     """Return the states at the first cycle time that never saw an observation."""
     experiment, members = runtime.experiment, []
     lead = pd.Timedelta(experiment.config.first_guess.lead)
-    for member in range(experiment.members):
-        later = (member * experiment.step) % lead
-        begin = experiment.first_guess_time + later
+    for member in range(min(experiment.members, lead // experiment.step)):
+        begin = experiment.first_guess_time + member * experiment.step
         with watch.part("reference"):
             x = runtime.truth(begin)
         with watch.part("model"):
-            members.append(runtime.forecast_model.step(x[None], begin, lead - later))
-    return torch.cat(members)
+            members.append(run_model(runtime, x[None], begin, experiment.start).states)
+    lagged = {time: torch.cat([member[time] for member in members]) for time in members[0]}
+    states = {time: more_members(x, experiment.members) for time, x in lagged.items()}
+    return WindowBackground(experiment.start, states)
+
+
+def more_members(x: States, count: int) -> States:
+    """Return `count` members: those that are there, then sums x_i + ½ (x_j − x_k) of them.
+
+    Args:
+        x: Members that are all different.
+        count: How many are wanted.
+    """
+    number = len(x)
+    found = [x]
+    for member in range(number, count):
+        i, lap = member % number, member // number
+        j, k = (i + lap) % number, (i + 2 * lap + 1) % number
+        found.append(x[i : i + 1] + 0.5 * (x[j : j + 1] - x[k : k + 1]))
+    return torch.cat(found)
 
 
 def next_states(
     runtime: Runtime, time: pd.Timestamp, watch: Stopwatch
-) -> tuple[States, Float[Tensor, "1 field lat lon"]]:
+) -> tuple[WindowBackground, Float[Tensor, "1 field lat lon"]]:
     """Return background and free run, one step after the cycle before; both in one batch."""
     before = time - runtime.experiment.step
     with watch.part("read"):
@@ -61,5 +107,6 @@ def next_states(
         free = runtime.plan.address(before, "forecast")
         x_free = archive.read_fields(join(free, "free"))
     with watch.part("model"):
-        x = runtime.forecast_model.step(torch.cat([x_a, x_free]), before, runtime.experiment.step)
-    return x[:-1], x[-1:]
+        both = run_model(runtime, torch.cat([x_a, x_free]), before, time)
+    background = {valid_time: x[:-1] for valid_time, x in both.states.items()}
+    return WindowBackground(time, background), both.x_b[-1:]

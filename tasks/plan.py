@@ -25,15 +25,18 @@ from tasks.store import exists, join, read_bytes
 __all__ = ["CYCLE_STAGES", "Plan"]
 
 CONFIGURATION = {
-    "forecast": ("start", "step", "first_guess", "forecast_model"),
-    "observations": ("seed", "observations"),
+    "forecast": (
+        *("start", "step", "first_guess", "forecast_model"),
+        *("observations.slots", "observations.at_own_time"),
+    ),
+    "observations": ("seed", "step", "observations"),
     "analysis": ("seed", "method", "observations"),
     "verification": ("start", "verification", "forecast_model"),
 }
 CHECKPOINTS = {
     "forecast": ("reference", "emulator"),
     "observations": ("reference", "statistics"),
-    "analysis": ("statistics", "autoencoder", "denoiser"),
+    "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
     "verification": ("reference", "statistics", "emulator"),
 }
 CYCLE_STAGES = tuple(CONFIGURATION)
@@ -139,7 +142,7 @@ class Plan:
 
     def fingerprint(self, stage: str, inputs: Mapping[str, str]) -> str:
         """Return what a commit of the stage must have been made with."""
-        subset = {key: self.identity[key] for key in CONFIGURATION[stage]}
+        subset = {key: setting(self.identity, key) for key in CONFIGURATION[stage]}
         subset |= {"code": self.code, "members": self.identity["method"].get("members", 1)}
         names = [name for name in CHECKPOINTS[stage] if name in self.checkpoints]
         digests = {name: self.checkpoints[name] for name in names}
@@ -182,3 +185,11 @@ class Plan:
     def is_published(self, time: pd.Timestamp) -> bool:
         """Return whether the whole cycle is in the archive; the scores are copied there last."""
         return exists(join(self.root, "scores", f"{cycle_name(time)}.parquet"))
+
+
+def setting(identity: Mapping[str, Any], key: str) -> object:
+    """Return the setting with a dotted key, or None if there is none of that name."""
+    found: Any = identity
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

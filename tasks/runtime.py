@@ -66,15 +66,23 @@ class Runtime:
         Whoever asks the reference for a state waits for the block that is being integrated, so the
         states that are done are kept at hand; the pause lets the others have their turn.
         """
-        config, step = self.experiment.config, self.experiment.step
         torch.set_flush_denormal(True)
-        last = self.experiment.cycle_times()[-1] + pd.Timedelta(config.verification.forecast_lead)
-        for time in pd.date_range(self.experiment.first_guess_time, last, freq=step):
+        times = self.reference_times()
+        for number, time in enumerate(times):
             if stop.wait(0.001):
                 break
             with working():
                 self.ahead[time] = self.reference.state(time)
-            self.ahead.pop(time - AT_HAND * step, None)
+            if number >= AT_HAND:
+                self.ahead.pop(times[number - AT_HAND], None)
+
+    def reference_times(self) -> list[pd.Timestamp]:
+        """Return the times of which the cycles may ask the reference for a state, in order."""
+        experiment, cycles = self.experiment, self.experiment.cycle_times()
+        last = cycles[-1] + pd.Timedelta(experiment.config.verification.forecast_lead)
+        steps = pd.date_range(experiment.first_guess_time, last, freq=experiment.step)
+        observed = (time for cycle in cycles for time in experiment.window.times(cycle))
+        return sorted({*steps, *observed})
 
     def reference_reaches(self, time: pd.Timestamp) -> bool:
         """Return whether the reference has a state at a time."""
@@ -111,5 +119,5 @@ def _build(experiment: Experiment) -> Runtime:
         reference=reference,
         forecast_model=parts.forecast_model(statistics, reference.spec),
         method=parts.method(statistics, reference.spec),
-        network=Network(**config.observations.network.model_dump()),
+        network=parts.network(reference.spec),
     )

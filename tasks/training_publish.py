@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
+from models.background_error.covariance import BackgroundCovariance
 from models.denoiser import LatentDenoiser
 from models.methods.losda import LOSDA
 from models.normalization import Statistics
@@ -63,6 +64,13 @@ class Publisher:
         """Publish climatology and error sizes."""
         architecture = {"spec": bench.spec.to_json(), "basis": len(statistics.coefficients)}
         return self.publish("statistics", statistics.state_dict(), architecture, {})
+
+    def background_error(
+        self, covariance: BackgroundCovariance, architecture: Mapping[str, Any]
+    ) -> str:
+        """Publish the covariance of 3DVar."""
+        tensors = covariance.state_dict()
+        return self.publish("background_error", tensors, architecture, {}, ("statistics",))
 
     def autoencoder(self, autoencoder: Autoencoder, scores: Mapping[str, Any]) -> str:
         """Publish the autoencoder."""

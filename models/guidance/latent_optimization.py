@@ -18,6 +18,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from azula.denoise import Denoiser, DiracPosterior
@@ -25,7 +26,6 @@ from azula.noise import Schedule
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import IsotropicCovariance, LatentCovariance
 from models.guidance.trace import Trace
 from models.solvers import conjugate_gradients, dot
 
@@ -33,7 +33,19 @@ __all__ = ["InnerSolver", "LatentOptimization", "Root", "gauss_newton", "lineari
 
 Departure = Callable[[Tensor], Tensor]
 Operator = Callable[[Tensor], Tensor]
-Covariance = LatentCovariance | IsotropicCovariance
+
+
+class Covariance(Protocol):
+    """What the anchor needs of C: the root L of Σ = C σ² (C + σ²)⁻¹, for a noise level σ."""
+
+    def control(self, r: Tensor) -> Tensor:
+        """Return the control variables v of r = 0."""
+
+    def root(self, v: Tensor, sigma: float) -> Tensor:
+        """Return L v."""
+
+    def root_adjoint(self, r: Tensor, sigma: float) -> Tensor:
+        """Return Lᵀ r."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +74,20 @@ class Root:
     Attributes:
         apply: v ↦ L v.
         adjoint: r ↦ Lᵀ r.
+        control: The control variables v of r = 0.
     """
 
     apply: Operator
     adjoint: Operator
+    control: Operator
 
     @classmethod
-    def of(cls, covariance: "Covariance", sigma: float, scale: float = 1.0) -> "Root":
+    def of(cls, covariance: Covariance, sigma: float, scale: float = 1.0) -> "Root":
         """Return `scale` times the root of a covariance at the noise level σ."""
         return cls(
             lambda v: scale * covariance.root(v, sigma),
             lambda r: scale * covariance.root_adjoint(r, sigma),
+            covariance.control,
         )
 
 
@@ -99,11 +114,13 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
 
         Attributes:
             shift: Added to the first step's anchor, a draw for each member of an ensemble.
+            first: Covariance of the first step's anchor, if it is another.
         """
         super().__init__()
         self.denoiser, self.departure, self.covariance = denoiser, departure, covariance
         self.solver, self.anchor, self.trace = solver, anchor, Trace()
         self.shift: Tensor | None = None
+        self.first: Covariance | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -128,7 +145,8 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
         self, r_0: Float[Tensor, "batch channel lat lon"], sigma: float
     ) -> Float[Tensor, "batch channel lat lon"]:
         """Return the minimum of J around r_0."""
-        root = Root.of(self.covariance, sigma, self.solver.anchor_scale)
+        special = self.first if not self.trace.rows else None
+        root = Root.of(special or self.covariance, sigma, self.solver.anchor_scale)
         minimize = {"gauss_newton": gauss_newton, "steepest_descent": steepest_descent}
         v, first, last = minimize[self.solver.kind](self.departure, root, r_0, self.solver)
         self.trace.add(sigma, v, first, last)
@@ -147,7 +165,7 @@ def gauss_newton(
     departure: Departure, root: Root, r_0: Tensor, solver: InnerSolver
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimize ½|v|² + ½|d(r_0 + L v)|²; return v and the departures before and after."""
-    v = torch.zeros_like(r_0)
+    v = root.control(r_0)
     first = last = departure(r_0)
     for _ in range(solver.outer):
         d, tangent, adjoint = linearize(departure, r_0 + root.apply(v))
@@ -166,7 +184,7 @@ def steepest_descent(
     departure: Departure, root: Root, r_0: Tensor, solver: InnerSolver
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimize the same cost by gradient steps of the length that is exact for a quadratic."""
-    v = torch.zeros_like(r_0)
+    v = root.control(r_0)
     first = last = departure(r_0)
     for _ in range(solver.outer):
         last, tangent, adjoint = linearize(departure, r_0 + root.apply(v))

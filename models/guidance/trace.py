@@ -12,7 +12,8 @@ class Trace:
     """The cost function at each reverse step.
 
     Attributes:
-        rows: Step, noise level σ, J_o before, J_b and J_o after; means over the batch.
+        rows: Step, noise level σ, J_o before, J_b and J_o after, as far as the method knows them;
+            means over the batch.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -28,6 +29,15 @@ class Trace:
         """
         row = {"step": len(self.rows), "sigma": sigma, "J_o_before": half_square(before)}
         self.rows.append(row | {"J_b": half_square(v), "J_o": half_square(after)})
+
+    def add_misfit(self, sigma: float, d: Tensor) -> None:
+        """Append one step of a method that has no J_b.
+
+        Args:
+            sigma: Noise level.
+            d: Departures over their error after the step.
+        """
+        self.rows.append({"step": len(self.rows), "sigma": sigma, "J_o": half_square(d)})
 
 
 def half_square(d: Tensor) -> float:

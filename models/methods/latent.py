@@ -11,9 +11,9 @@ d(0). R holds the observation error and, if asked for, the decoder's error of re
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 import pandas as pd
 import torch
@@ -26,10 +26,10 @@ from models.guidance.trace import Trace
 from models.latent_frame import LatentFrame, expected_level
 from models.methods.base import Analysis
 from models.normalization import Statistics, time_basis
+from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
-from models.sampler import randn
 
-__all__ = ["LatentAnalysis", "LatentMethod", "LatentObservations", "LatentProblem"]
+__all__ = ["LatentAnalysis", "LatentMethod", "LatentProblem"]
 
 
 class LatentSettings(Protocol):
@@ -52,25 +52,6 @@ Settings = TypeVar("Settings", bound=LatentSettings)
 
 
 @dataclass(frozen=True)
-class LatentObservations:
-    """Observations of normalized anomalies, one set for each sample of a batch.
-
-    Attributes:
-        y: Observed values.
-        error: Observation error, a standard deviation.
-        unit: 24 h background error at the observations.
-        weight: Share of the sphere of each observation.
-        observe: Maps normalized anomalies to the observations' equivalents.
-    """
-
-    y: Float[Tensor, "batch obs"]
-    error: Float[Tensor, "batch obs"]
-    unit: Float[Tensor, "batch obs"]
-    weight: Float[Tensor, "batch obs"]
-    observe: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
 class LatentProblem:
     """One batch of analyses in latent coordinates.
 
@@ -83,7 +64,7 @@ class LatentProblem:
     """
 
     frame: LatentFrame
-    observed: LatentObservations
+    observed: AnomalyObservations
     error: Float[Tensor, "batch obs"]
     season: Float[Tensor, "batch basis"]
     ensemble: bool
@@ -119,7 +100,13 @@ class LatentAnalysis:
 
 
 class LatentMethod(ABC, Generic[Settings]):
-    """A method that solves a `LatentProblem`."""
+    """A method that solves a `LatentProblem`.
+
+    Attributes:
+        perturbs: Whether the members of an ensemble get perturbed observations.
+    """
+
+    perturbs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -160,7 +147,8 @@ class LatentMethod(ABC, Generic[Settings]):
         a_b = self.statistics.normalize(x_b, times)
         if not len(observations.y):
             return Analysis(x_b)
-        observed = self.localize(observations, times, generators)
+        perturbed = generators if self.perturbs and len(x_b) > 1 else None
+        observed = of_anomalies(observations, self.statistics, self.area, times, perturbed)
         began = time.perf_counter()
         found = self.analysis(a_b, times, observed, generators, ensemble=len(x_b) > 1)
         seconds = {"analysis": time.perf_counter() - began}
@@ -169,35 +157,11 @@ class LatentMethod(ABC, Generic[Settings]):
         error = expected * observed.unit[0]
         return Analysis(x_a, tuple(found.trace.rows), seconds, float(expected), error)
 
-    def localize(
-        self,
-        observations: Observations,
-        times: Sequence[pd.Timestamp],
-        generators: Sequence[torch.Generator],
-    ) -> LatentObservations:
-        """Express the observations as functions of the normalized anomalies."""
-        members, count = len(times), len(observations.y)
-        y = observations.y.expand(members, count)
-        error = observations.error.expand(members, count)
-        if members > 1:
-            y = y + error * randn(y.shape, generators, y.device)
-
-        def observe(a: Tensor) -> Tensor:
-            return observations.operator(self.statistics.denormalize(a, times))
-
-        # absolute weights: a standard deviation does not change sign across a pole
-        spread = observations.operator.absolute()
-        shape = (1, len(self.statistics.std), *self.autoencoder.shape.grid)
-        unit = (self.statistics.std * self.statistics.error_std)[None, :, None, None]
-        unit = spread(unit.expand(shape).contiguous()).clamp(min=1e-30)
-        weight = spread(self.area[None, None, :, None].expand(shape).contiguous())
-        return LatentObservations(y, error, unit.expand(members, -1), weight, observe)
-
     def analysis(
         self,
         a_b: Float[Tensor, "batch field lat lon"],
         times: Sequence[pd.Timestamp],
-        observed: LatentObservations,
+        observed: AnomalyObservations,
         generators: Sequence[torch.Generator],
         ensemble: bool = False,
     ) -> LatentAnalysis:
@@ -221,7 +185,7 @@ class LatentMethod(ABC, Generic[Settings]):
         self,
         a_b: Float[Tensor, "batch field lat lon"],
         times: Sequence[pd.Timestamp],
-        observed: LatentObservations,
+        observed: AnomalyObservations,
         ensemble: bool = False,
     ) -> LatentProblem:
         """Return the problem of an analysis, with the expected error ℓ of its innovations."""

@@ -6,13 +6,14 @@
         r_s = r̂ + σ_s (estimated and fresh noise)                  the sampler
     x_a = x_b + decode(z_b + b + s e^ℓ r̂) − decode(z_b)    in the fields that count
 
-Preset `fast` starts from the background without noise (the first anchor is the background itself,
-less the known part b of the model's error)
-and takes two steps with Gauss–Newton. Preset `paper` starts from noise and takes 128 ancestral
-steps with gradient descent, as published as far as is known; published are neither the number of
-inner iterations nor the optimizer. For an ensemble each member has its own background, perturbed
-observations and its own draw d Σ_t^½ ε in the first anchor (randomize, then optimize), which stands
-for the error of the model that the members' forecasts share.
+Both presets start from r = 0 without noise and add none (η = 0), so that they follow the mean of the
+reverse process: from noise the result is a sample of the posterior, whose error is twice as large
+and which a cycle does not bear. The first anchor of `fast` is the background less the known part b
+of the model's error; it takes two levels with Gauss–Newton. `paper` takes 128 levels with gradient
+descent, as published as far as is known; published are neither the number of inner iterations nor
+the optimizer, nor the covariance of the anchor. For an ensemble each member has its own background,
+perturbed observations and its own draw d Σ_t^½ ε in the first anchor (randomize, then optimize),
+which stands for the error of the model that the members' forecasts share.
 
 References:
     | Sun et al. (2025), LO-SDA, arXiv 2510.22562
@@ -26,9 +27,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import IsotropicCovariance
+from models.covariance import DiagonalCovariance
 from models.guidance.latent_optimization import InnerSolver, LatentOptimization
 from models.guidance.trace import Trace
+from models.hybrid import HybridCovariance, localization_root, sphere_distance
 from models.methods.latent import LatentMethod, LatentProblem
 from models.sampler import karras_levels, randn, reverse_diffusion
 
@@ -50,6 +52,9 @@ class LOSDASettings:
         representativeness: Error of the decoder, in units of the 24 h background error, that is
             added to the observation error.
         prior_draw: Size d of each member's draw (ensembles only).
+        ensemble_weight: Weight of the members' perturbations in the covariance of the first anchor
+            (ensembles only).
+        ensemble_width: Half-width of their localization [km].
         isotropic: Whether the anchor's covariance is a multiple of the identity (as published)
             instead of Σ_t.
         corrected: Whether the known part b of the model's error is taken off the background.
@@ -65,6 +70,8 @@ class LOSDASettings:
     solver: InnerSolver = field(default_factory=lambda: InnerSolver(anchor_scale=1.5))
     representativeness: float = 0.3
     prior_draw: float = 0.0
+    ensemble_weight: float = 0.0
+    ensemble_width: float = 2500.0
     isotropic: bool = False
     corrected: bool = True
     adaptive: bool = True
@@ -75,11 +82,9 @@ PRESETS = {
     "paper": LOSDASettings(
         steps=128,
         stop=0.03,
-        eta=1.0,
-        noisy_start=True,
         anchor=1.0,
         solver=InnerSolver("steepest_descent", outer=5, anchor_scale=1.0),
-        isotropic=True,
+        representativeness=0.3,
     ),
 }
 
@@ -87,12 +92,15 @@ PRESETS = {
 class LOSDA(LatentMethod[LOSDASettings]):
     """The method, for one configuration of components and settings."""
 
+    _rho: Tensor | None = None
+
     def solve(
         self, problem: LatentProblem, generators: Sequence[torch.Generator]
     ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
         """Run the guided reverse diffusion."""
         settings, full = self.settings, self.denoiser.covariance
-        covariance = IsotropicCovariance() if settings.isotropic else full
+        identity = DiagonalCovariance(torch.ones_like(full.variance()))
+        covariance = identity if settings.isotropic else full
         r = self.start(problem.frame.z_b, generators)
         guided = LatentOptimization(
             self.denoiser, problem.departure, covariance, settings.solver, settings.anchor
@@ -100,9 +108,23 @@ class LOSDA(LatentMethod[LOSDASettings]):
         if problem.ensemble and settings.prior_draw:
             draw = randn(r.shape, generators, r.device)
             guided.shift = settings.prior_draw * full.root(draw, settings.start)
+        if problem.ensemble and settings.ensemble_weight:
+            guided.first = self.hybrid(problem)
         levels = karras_levels(settings.steps, settings.start, settings.stop)
         r = reverse_diffusion(guided, r, levels, settings.eta, generators, **problem.condition)
         return r, guided.trace
+
+    def hybrid(self, problem: LatentProblem) -> HybridCovariance:
+        """Return the covariance that also has the perturbations of the members."""
+        frame, shape = problem.frame, self.denoiser.shape
+        if not (shape.wraps and shape.poles):
+            raise ValueError("method.ensemble_weight: needs a global grid")
+        perturbations = (frame.center - frame.center.mean(0)) / frame.scale
+        if self._rho is None:
+            distance = sphere_distance(*shape.grid)
+            self._rho = localization_root(distance, self.settings.ensemble_width)
+        rho, weight = self._rho.to(perturbations), self.settings.ensemble_weight
+        return HybridCovariance(self.denoiser.covariance, perturbations, rho, weight)
 
     def start(self, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Return the noisy residual from which the reverse process starts."""

@@ -31,15 +31,14 @@ from models.guidance.latent_optimization import Root, linearize
 from models.guidance.trace import half_square
 from models.latent_frame import expected_level
 from models.methods.base import Analysis
-from models.methods.latent import LatentObservations
+from models.methods.corrected import Center
 from models.normalization import Statistics
+from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
 from models.sampler import randn
 from models.solvers import conjugate_gradients
 
-__all__ = ["Center", "ThreeDVar", "ThreeDVarAnalysis", "ThreeDVarSettings"]
-
-Center = Callable[[Tensor, Sequence[pd.Timestamp]], Tensor]
+__all__ = ["ThreeDVar", "ThreeDVarAnalysis", "ThreeDVarSettings"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ class ThreeDVar:
             return Analysis(x_b)
         times = [valid_time] * len(x_b)
         a_b = self.statistics.normalize(x_b, times)
-        observed = self.localize(observations, times, generators)
+        perturbed = generators if len(x_b) > 1 else None
+        observed = of_anomalies(observations, self.statistics, self.area, times, perturbed)
         began = time.perf_counter()
         found = self.analysis(a_b, times, observed, generators, ensemble=len(x_b) > 1)
         seconds = {"minimization": time.perf_counter() - began}
@@ -130,35 +130,12 @@ class ThreeDVar:
         """Fields that are analyzed; the others are nearly zero with rare peaks."""
         return self.statistics.error_mask[:, None, None]
 
-    def localize(
-        self,
-        observations: Observations,
-        times: Sequence[pd.Timestamp],
-        generators: Sequence[torch.Generator],
-    ) -> LatentObservations:
-        """Express the observations as functions of the normalized anomalies."""
-        members, count = len(times), len(observations.y)
-        y = observations.y.expand(members, count)
-        error = observations.error.expand(members, count)
-        if members > 1:
-            y = y + error * randn(y.shape, generators, y.device)
-
-        def observe(a: Tensor) -> Tensor:
-            return observations.operator(self.statistics.denormalize(a, times))
-
-        # absolute weights: a standard deviation does not change sign across a pole
-        spread, shape = observations.operator.absolute(), (1, *observations.operator.shape)
-        unit = (self.statistics.std * self.statistics.error_std)[None, :, None, None]
-        unit = spread(unit.expand(shape).contiguous()).clamp(min=1e-30)
-        weight = spread(self.area[None, None, :, None].expand(shape).contiguous())
-        return LatentObservations(y, error, unit.expand(members, -1), weight, observe)
-
     @torch.no_grad()
     def analysis(
         self,
         a_b: Float[Tensor, "batch field lat lon"],
         times: Sequence[pd.Timestamp],
-        observed: LatentObservations,
+        observed: AnomalyObservations,
         generators: Sequence[torch.Generator],
         ensemble: bool = False,
     ) -> ThreeDVarAnalysis:
@@ -189,7 +166,7 @@ class ThreeDVar:
     def level(
         self,
         a_b: Float[Tensor, "batch field lat lon"],
-        observed: LatentObservations,
+        observed: AnomalyObservations,
         ensemble: bool,
     ) -> Float[Tensor, "batch"]:
         """Return the expected background error ℓ."""
@@ -213,6 +190,7 @@ class ThreeDVar:
         return Root(
             lambda v: factor * self.covariance.root(v),
             lambda x: self.covariance.root_adjoint(factor * x),
+            lambda x: x.new_zeros(len(x), *self.covariance.shape),
         )
 
     def minimize(
@@ -220,7 +198,7 @@ class ThreeDVar:
     ) -> tuple[Float[Tensor, "batch band field mode"], tuple[dict[str, float], ...]]:
         """Minimize J; return v and the terms of J after each linearization."""
         settings, trace = self.settings, []
-        v = a_b.new_zeros(len(a_b), *self.covariance.shape)
+        v = root.control(a_b)
         first = half_square(departure(a_b))
         for step in range(settings.outer):
             d, tangent, adjoint = linearize(departure, a_b + root.apply(v))

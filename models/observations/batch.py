@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.observations.background import WindowBackground
 from models.observations.operator import InterpolationOperator
 from models.state import StateSpec
 
@@ -18,31 +19,53 @@ __all__ = ["Observations", "to_observations"]
 class Observations:
     """What is assimilated.
 
+    Methods compare y with `equivalents(x)`; the operator alone is for what is not a state, such as
+    standard deviations (`operator.absolute()`).
+
     Attributes:
         y: Observed values [SI].
         error: Observation-error standard deviations [SI].
-        operator: Maps states to the observations' equivalents.
+        operator: H, which maps states to the observations' equivalents at the states' time.
+        offset: For each member what is added to H x of the cycle time for an observation of
+            another time [SI] (see `models.observations.background`); None adds nothing.
     """
 
     y: Float[Tensor, "obs"]
     error: Float[Tensor, "obs"]
     operator: InterpolationOperator
+    offset: Float[Tensor, "member obs"] | None = None
+
+    def equivalents(self, x: Float[Tensor, "member field lat lon"]) -> Float[Tensor, "member obs"]:
+        """Return what the observations would be at their own times, of states of the cycle time.
+
+        Args:
+            x: States valid at the cycle time [SI], one for each member of the background.
+        """
+        values = self.operator(x)
+        return values if self.offset is None else values + self.offset.to(values.dtype)
 
     def to(self, device: torch.device | str) -> "Observations":
         """Return the observations on another device."""
-        return Observations(self.y.to(device), self.error.to(device), self.operator.to(device))
+        offset = None if self.offset is None else self.offset.to(device)
+        parts = self.y.to(device), self.error.to(device), self.operator.to(device)
+        return Observations(*parts, offset)
 
 
-def to_observations(table: pd.DataFrame, spec: StateSpec) -> Observations:
+def to_observations(
+    table: pd.DataFrame, spec: StateSpec, background: WindowBackground | None = None
+) -> Observations:
     """Convert the used rows of a table, in their order.
 
     Args:
         table: A validated table; if it was screened, only rows with `used` are taken.
         spec: The state that is observed.
+        background: The background, for observations that are compared at their own times; None
+            compares all at the time of the states.
     """
     rows = table[table["used"]] if "used" in table else table
     operator = InterpolationOperator.from_table(rows, spec)
-    return Observations(tensor(rows["observation"]), tensor(rows["error"]), operator)
+    offset = None if background is None else background.offset(operator, rows["time"])
+    return Observations(tensor(rows["observation"]), tensor(rows["error"]), operator, offset)
 
 
 def tensor(column: pd.Series) -> Float[Tensor, "obs"]:

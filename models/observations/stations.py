@@ -5,7 +5,6 @@ the sphere. A third of them are soundings of upper-air variables except humidity
 level from the lowest one up; the others are surface stations.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
@@ -13,23 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.grid import LatLonGrid
+from models.observations.sites import Sites
 from models.randomness import numpy_generator
 from models.state import StateSpec
 
-__all__ = ["Sites", "land_fraction", "station_positions", "station_sites"]
+__all__ = ["land_fraction", "station_positions", "station_sites"]
 
 Floats = NDArray[np.float64]
 SEA, SOUTH = 0.15, 0.5
-
-
-@dataclass(frozen=True)
-class Sites:
-    """Fields and positions of the observations, before they have values."""
-
-    field: NDArray[np.int64]
-    latitude: Floats
-    longitude: Floats
-    station: NDArray[np.object_] | str = ""
 
 
 def station_sites(count: int, spec: StateSpec, seed: int) -> Sites:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.grid import LatLonGrid
+from models.observations.observables import sources
 from models.state import StateSpec
 from models.variables import Variable
 
@@ -105,13 +106,16 @@ def snap(fraction: Floats) -> Floats:
 
 
 def vertical_stencil(table: pd.DataFrame, spec: StateSpec) -> Stencil:
-    """Return the two fields above and below each observation and their weights."""
+    """Return the two fields above and below each observation and their weights.
+
+    A wind speed has the fields of the eastward wind.
+    """
     codes, names = pd.factorize(table["variable"])
     level, pressure = (np.asarray(table[name], np.float64) for name in ("level", "pres"))
     index = np.zeros((len(codes), 2), np.int64)
     weight = np.tile([1.0, 0.0], (len(codes), 1))
     reason = np.full(len(codes), "", object)
-    known = {variable.name: variable for variable in spec.variables}
+    known = sources(spec)
     reason[codes < 0] = "unknown variable"
     for code, name in enumerate(names):
         rows = np.flatnonzero(codes == code)
@@ -119,7 +123,7 @@ def vertical_stencil(table: pd.DataFrame, spec: StateSpec) -> Stencil:
             reason[rows] = "unknown variable"
             continue
         part = levels_of(level[rows], pressure[rows], known[name], spec.vertical)
-        index[rows] = part.index + spec.slices[name].start
+        index[rows] = part.index + spec.slices[known[name].name].start
         weight[rows], reason[rows] = part.weight, part.reason
     return Stencil(index, weight, reason, np.zeros_like(index, np.bool_))
 

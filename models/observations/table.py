@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.observations.observables import WIND_SPEED
 from models.observations.stencils import horizontal_stencil, vertical_stencil
 from models.plausibility import plausible_range
 from models.state import StateSpec
@@ -26,7 +27,7 @@ COLUMNS = {
     "lon": "longitude [degrees_east]",
     "elev": "elevation of the station [m]",
     "pres": "pressure [Pa]",
-    "variable": "name of the observed quantity in the state",
+    "variable": "name of the observed quantity in the state, or wind_speed",
     "observation": "observed value [SI]",
     "error": "observation-error standard deviation [SI]",
     "type": "report type",
@@ -143,7 +144,8 @@ def limits(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the plausible range of each row [SI]."""
     codes, names = pd.factorize(variable)
-    known = {v.name: plausible_range(v.standard_name) for v in spec.variables}
+    known = {WIND_SPEED: plausible_range(WIND_SPEED)}
+    known |= {v.name: plausible_range(v.standard_name) for v in spec.variables}
     ranges = np.array([known.get(str(name), (-np.inf, np.inf)) for name in names]).reshape(-1, 2)
     low, high = ranges[codes].T
     return low, high

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.methods.latent import LatentObservations
+from models.observations.anomalies import AnomalyObservations
 from models.training.cycles import CycleSettings, Errors, Group, World, forecast_pairs
 from models.training.trajectories import Indices
 
@@ -41,7 +41,7 @@ class Method(Protocol):
         self,
         a_b: Tensor,
         times: Sequence[pd.Timestamp],
-        observed: LatentObservations,
+        observed: AnomalyObservations,
         generators: Sequence[torch.Generator],
     ) -> Analyzed:
         """Return the analyses of independent backgrounds."""

@@ -18,9 +18,9 @@ from models.autoencoder import Autoencoder
 from models.denoiser import LatentDenoiser
 from models.forecast import ForecastModel
 from models.latent_frame import LatentFrame
-from models.methods.latent import LatentObservations
 from models.methods.losda import LOSDA
 from models.normalization import Statistics, time_basis
+from models.observations.anomalies import AnomalyObservations
 from models.training.losses import LatentPairs
 from models.training.trajectories import Indices, Trajectories
 
@@ -187,7 +187,7 @@ class Group:
         self.a_b = self.world.step(a, self.i, self.j)
         self.i = self.i + 1
 
-    def observe(self, truth: Tensor) -> LatentObservations:
+    def observe(self, truth: Tensor) -> AnomalyObservations:
         """Draw the network and the observations of one cycle."""
         s, (fields, lat, lon) = self.settings, truth.shape[1:]
         index = self.network(fields, lat * lon)
@@ -195,7 +195,7 @@ class Group:
         y = gather(truth, index) + s.noise * torch.from_numpy(random)
         unit = (1 / self.world.statistics.weights)[index // (lat * lon)]
         weight = self.world.area[(index % (lat * lon)) // lon]
-        return LatentObservations(
+        return AnomalyObservations(
             y, torch.full_like(y, s.noise), unit, weight, lambda a: gather(a, index)
         )
 

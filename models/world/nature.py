@@ -75,10 +75,12 @@ def moist_model(
 
 
 def nature_model(
-    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    time_step: float = NATURE.time_step,
 ) -> SpectralModel:
-    """Create the T31 model of the nature run."""
-    return moist_model(NATURE, NATURE_PHYSICS, dtype, device)
+    """Create the T31 model of the nature run, by default with its own time step [s]."""
+    return moist_model(replace(NATURE, time_step=time_step), NATURE_PHYSICS, dtype, device)
 
 
 def forecast_model(

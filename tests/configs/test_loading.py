@@ -17,6 +17,14 @@ MISTAKES = [
     ("method.members=0", "method.members", "0", "greater than or equal to 1"),
     ("method.start=.nan", "method.start", "nan", "finite"),
     ("observations.network.fraction=1.5", "observations.network.fraction", "1.5", "equal to 1"),
+    ("observations.network.noise=-0.1", "observations.network.noise", "-0.1", "equal to 0"),
+    ("observations.network.variables=[]", "observations.network.variables", "[]", "at least 1"),
+    ("observations.network={kind: swath, width: 0}", "network.width", "0", "greater than 0"),
+    ("observations.network={kind: radar}", "observations.network.kind", "radar", "'swath'"),
+    ("observations.slots=0", "observations.slots", "0", "greater than or equal to 1"),
+    ("observations.slots=2", "observations.slots", "2", "1, 3"),
+    ("observations.slots=6", "observations.slots", "6", "1, 3"),
+    ("observations.at_own_time=maybe", "observations.at_own_time", "maybe", "boolean"),
     ("observations.network=3", "observations.network", "3", "mapping"),
     ("step=PT90M", "step", "PT90M", "hours"),
     ("step=-PT6H", "step", "-PT6H", "positive"),
@@ -89,6 +97,36 @@ def test_another_kind_drops_the_settings_of_the_first() -> None:
 
 def test_dotted_keys_nest_and_the_last_wins() -> None:
     assert nest([("a.b", 1), ("a.c", 2), ("a.b", 3)]) == {"a": {"b": 3, "c": 2}}
+
+
+@pytest.mark.parametrize(
+    ("hours", "allowed"), [(1, [1]), (6, [1, 3]), (12, [1, 2, 3, 6]), (24, [1, 2, 3, 4, 6, 12])]
+)
+def test_slots_are_allowed_where_their_centers_are_whole_hours(
+    hours: int, allowed: list[int]
+) -> None:
+    settings = [f"step=PT{hours}H", "verification.forecast_step=P1D"]
+    for slots in range(1, hours + 1):
+        centers = [(2 * k + 1 - slots) * hours / (2 * slots) for k in range(slots)]
+        assert (slots in allowed) == all(center == int(center) for center in centers)
+        override = [*settings, f"observations.slots={slots}"]
+        if slots in allowed:
+            assert load("embedded", override).observations.slots == slots
+        else:
+            with pytest.raises(ConfigError, match="whole hours"):
+                load("embedded", override)
+
+
+def test_networks_have_their_own_settings() -> None:
+    network = ["observations.network.kind=swath", "observations.network.variables=[t, wind_speed]"]
+    config = load("embedded", network)
+    assert config.observations.network.model_dump() == {
+        "kind": "swath", "width": 2000.0, "fraction": 0.05, "noise": 0.1,
+        "variables": ("t", "wind_speed"),
+    }  # fmt: skip
+    assert load("embedded", ["observations.network.noise=0"]).observations.network.noise == 0
+    with pytest.raises(ConfigError, match="variables"):
+        load("embedded", ["observations.network={kind: stations, variables: [t]}"])
 
 
 def test_times_are_utc_without_a_zone() -> None:

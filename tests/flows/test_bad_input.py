@@ -91,6 +91,15 @@ def too_long(tiny: "Tiny", document: dict[str, object], folder: Path) -> None:
     document["cycles"] = 100
 
 
+def observing(**settings: object) -> Change:
+    def apply(tiny: "Tiny", document: dict[str, object], folder: Path) -> None:
+        observations = document["observations"]
+        assert isinstance(observations, dict)
+        document["observations"] = observations | settings
+
+    return apply
+
+
 CASES = {
     "NaN in the reference": (data_change(not_a_number), ["t@850", "nan"]),
     "wrong unit": (data_change(wrong_unit), ["'t'", "degC", "K"]),
@@ -101,6 +110,15 @@ CASES = {
     "missing checkpoint": (no_checkpoint, ["denoiser", "tiny"]),
     "unknown key": (unknown_key, ["metod", "allowed"]),
     "unknown method": (unknown_method, ["4dvar", "losda"]),
+    "no states at the slots": (
+        observing(slots=3),
+        ["observations.slots: 3", "-2 h", "data.zarr", "lacks", "2001-01-02 22:00:00"],
+    ),
+    "slots between the hours": (observing(slots=4), ["observations.slots", "4", "1, 3"]),
+    "unknown observed variable": (
+        observing(network={"kind": "columns", "variables": ["t", "wind_speed"]}),
+        ["observations.network.variables", "'wind_speed'", "t, msl"],
+    ),
     "model without its states": (embedded_model, ["embedded", "emulator"]),
 }
 

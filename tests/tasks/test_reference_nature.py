@@ -14,6 +14,7 @@ from models.state import embedded_spec
 from models.world.nature import clock, nature_model, rest_state
 from tasks.reference import Reference
 from tasks.reference_nature import NatureReference
+from tasks.registry import packaged_registry
 from tasks.store import names
 
 START = pd.Timestamp("2004-12-30T00")
@@ -49,8 +50,10 @@ def initial() -> Tensor:
     return torch.linspace(0.1, 0.9, 5)
 
 
-def reference(root: str, model: object | None = None) -> NatureReference:
-    return NatureReference(model or Stand(), initial(), START, root, BLOCK)  # type: ignore[arg-type]
+def reference(
+    root: str, model: object | None = None, step: pd.Timedelta = 6 * HOUR
+) -> NatureReference:
+    return NatureReference(model or Stand(), initial(), START, root, BLOCK, step)  # type: ignore[arg-type]
 
 
 def history(root: str, hours: int) -> Tensor:
@@ -124,6 +127,45 @@ def test_times_it_does_not_have_are_refused(tmp_path: Path, offset: int) -> None
     run.check(START, START + 4000 * 6 * HOUR, 6 * HOUR)
 
 
+def test_a_finer_run_has_the_same_states_every_6_h_and_the_models_own_between(
+    tmp_path: Path,
+) -> None:
+    fine = reference(str(tmp_path / "fine"), step=3 * HOUR)
+    states = torch.stack([fine.state(START + k * HOUR) for k in range(0, 72, 3)])
+    assert torch.equal(states[::2], history(str(tmp_path / "coarse"), 72))
+    model, state = Stand(), initial()
+    for k in range(3):
+        assert torch.equal(states[k], model.to_grid(state, None)[0])
+        state = model.step(state, clock(START + 6 * (k // 2) * HOUR) + k % 2 * 10_800)
+
+
+def test_a_finer_run_that_goes_on_equals_one_that_was_not_interrupted(tmp_path: Path) -> None:
+    times = [START + k * HOUR for k in range(0, 72, 3)]
+    for count in (1, 9, 17, 24):
+        part = reference(str(tmp_path / "parts"), step=3 * HOUR).states(times[:count])
+    whole = reference(str(tmp_path / "whole"), step=3 * HOUR).states(times)
+    assert torch.equal(part, whole)
+
+
+def test_runs_with_other_steps_do_not_share_an_address(tmp_path: Path) -> None:
+    for first, second in ((3, 6), (6, 3)):
+        root = str(tmp_path / f"{first}")
+        reference(root, step=first * HOUR)
+        with pytest.raises(ValueError, match="another nature run, "):
+            reference(root, step=second * HOUR)
+
+
+@pytest.mark.parametrize("hours", [0, 4, 12])
+def test_states_are_whole_parts_of_6_h_apart(tmp_path: Path, hours: int) -> None:
+    with pytest.raises(ValueError, match="allowed are whole parts of 6 h"):
+        reference(str(tmp_path), step=hours * HOUR)
+
+
+def test_times_between_the_models_steps_need_a_model_with_shorter_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no multiple of the step of 10800 s"):
+        reference(str(tmp_path), step=2 * HOUR).state(START)
+
+
 def test_a_run_that_blows_up_is_not_committed(tmp_path: Path) -> None:
     class Unstable(Stand):
         def to_grid(self, state: Tensor, other: object) -> Tensor:
@@ -182,3 +224,19 @@ def test_the_real_model_runs_and_resumes(tmp_path: Path) -> None:
     t = embedded_spec().slices["t"]
     assert 180 < x[1][t].min() and x[1][t].max() < 330
     assert (x[1] - x[0])[t].abs().max() > 0.01
+
+
+def test_states_between_the_steps_of_the_real_model_lie_on_its_trajectory(tmp_path: Path) -> None:
+    model, block = nature_model(), pd.Timedelta(hours=6)
+    state = packaged_registry().load("world", "embedded").tensors["test"]
+    run = NatureReference(
+        model, state, START, str(tmp_path), block, HOUR, lambda s: nature_model(time_step=s)
+    )
+    x, spec = run.states([START + k * HOUR for k in range(6)]).double(), embedded_spec()
+    coarse = NatureReference(model, state, START, str(tmp_path / "coarse"), block, 3 * HOUR)
+    assert torch.equal(coarse.state(START + 3 * HOUR).double(), x[3])
+    bend, slope = x[2:] - 2 * x[1:-1] + x[:-2], (x[2:] - x[:-2]) / 2
+    for name in ("u", "v", "t", "q"):
+        part = spec.slices[name]
+        roughness = bend[:, part].square().mean() / slope[:, part].square().mean()
+        assert roughness < 0.08, name  # 10 minutes off make it 0.1, no branches 0.35

@@ -9,7 +9,6 @@ from models.covariance import LatentCovariance, Localization
 from models.guidance.latent_optimization import (
     InnerSolver,
     LatentOptimization,
-    conjugate_gradients,
     linearize,
 )
 from models.sampler import karras_levels, reverse_diffusion
@@ -91,7 +90,6 @@ def test_the_minimum_of_a_nonlinear_problem_has_no_gradient(problem) -> None:  #
         h_r = r.flatten(1) @ h.T
         return (y - h_r - 0.2 * torch.sin(h_r)) / 0.5
 
-    root = lambda v: covariance.root(v, 2.0)
     solver = InnerSolver(outer=12, inner=24)
     guided = LatentOptimization(WienerDenoiser(covariance), departure, covariance, solver)
     r = guided.optimize(torch.zeros(1, *SHAPE), 2.0)
@@ -99,7 +97,7 @@ def test_the_minimum_of_a_nonlinear_problem_has_no_gradient(problem) -> None:  #
     inverse = (u[0] * (1 / values[0] + 1 / 4)) @ u[0].mT
     d, _, adjoint = linearize(departure, r)
     gradient = r.flatten() @ inverse - adjoint(d).flatten()
-    preconditioned = root(gradient.view(1, *SHAPE))
+    preconditioned = covariance.root_adjoint(gradient.view(1, *SHAPE), 2.0)
     assert preconditioned.abs().max() < 1e-2
 
 
@@ -111,15 +109,6 @@ def test_tangent_and_adjoint_agree(problem) -> None:  # noqa: ANN001
     w = torch.randn(1, 7, generator=generator)
     _, tangent, adjoint = linearize(departure, r)
     torch.testing.assert_close((tangent(u) * w).sum(), (u * adjoint(w)).sum())
-
-
-def test_conjugate_gradients_solve_each_sample_of_a_batch() -> None:
-    generator = torch.Generator().manual_seed(6)
-    factors = torch.randn(3, 9, 9, generator=generator, dtype=torch.float64)
-    matrices = factors @ factors.mT + torch.eye(9, dtype=torch.float64)
-    b = torch.randn(3, 9, generator=generator, dtype=torch.float64)
-    x = conjugate_gradients(lambda v: (matrices @ v[..., None])[..., 0], b, 30)
-    torch.testing.assert_close(x, torch.linalg.solve(matrices, b), rtol=1e-6, atol=1e-8)
 
 
 def test_sampling_without_observations_gives_the_prior(problem) -> None:  # noqa: ANN001

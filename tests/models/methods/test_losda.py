@@ -1,5 +1,7 @@
 """LO-SDA on a small linear-Gaussian world, where the analysis is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,31 @@ def states(method: LOSDA, seed: int, size: float = 1.0) -> tuple[torch.Tensor, t
     error = size * method.statistics.error_std[:, None, None] * torch.randn(SHAPE, generator=g)
     both = [method.statistics.denormalize(value, [TIME]) for value in (a, a + error)]
     return both[0], both[1]
+
+
+def test_an_offset_of_the_equivalents_is_the_same_as_other_observations(method: LOSDA) -> None:
+    x_b, x = states(method, 11)
+    observed, x_b = observations(x, 60, 0.2), x_b.expand(3, -1, -1, -1)
+    shift = torch.randn(60, generator=torch.Generator().manual_seed(11))
+    moved = replace(observed, y=observed.y + shift, offset=shift.expand(3, -1))
+    first, second = (
+        method(x_b, TIME, o, [torch.Generator().manual_seed(k) for k in range(3)])
+        for o in (observed, moved)
+    )
+    torch.testing.assert_close(second.x_a, first.x_a, atol=1e-4, rtol=1e-4)
+    assert second.expected_error == pytest.approx(first.expected_error, rel=1e-4)
+    ignored = method(x_b, TIME, replace(moved, offset=None), [torch.Generator()] * 3).x_a
+    assert (ignored - first.x_a).abs().max() > 0.1
+
+
+def test_each_member_has_an_offset_of_its_own(method: LOSDA) -> None:
+    x_b, x = states(method, 12)
+    x_b, observed = x_b.expand(2, -1, -1, -1), observations(x, 60, 1e-3)
+    offset = torch.stack([torch.zeros(60), torch.full((60,), 0.5)])
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    x_a = method(x_b, TIME, replace(observed, offset=offset), generators).x_a
+    difference = observed.operator(x_a[:1] - x_a[1:])
+    assert difference.mean() == pytest.approx(0.5, rel=0.2)
 
 
 def test_it_is_an_assimilation_method(method: LOSDA) -> None:

@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from models.observations.batch import to_observations
-from models.observations.networks import (
-    Network,
-    draw_network,
-    draw_sites,
-)
+from models.observations.networks import Network, draw_network, draw_sites, observed_fields
+from models.observations.operator import InterpolationOperator
 from models.observations.stations import land_fraction, station_positions
 from models.observations.table import COLUMNS, screen, validate_table
-from models.state import StateSpec, embedded_spec
+from models.observations.window import Window
+from models.state import StateSpec, Variable, embedded_spec
 
 SPEC = embedded_spec()
 MEAN = torch.tensor([0.0] * 16 + [250.0] * 8 + [5e-3] * 8 + [1e5])
 STD = torch.tensor([8.0] * 16 + [3.0] * 8 + [1e-4] * 8 + [700.0])
 CYCLE = pd.Timestamp("2004-01-01T06")
-KINDS = ("columns", "points", "stations")
+KINDS = ("columns", "points", "stations", "swath")
+SLOTS = Window(pd.Timedelta(hours=6), 3)
+SPEEDS = ("wind_speed", "t")
 
 
 def truth() -> torch.Tensor:
@@ -25,8 +25,12 @@ def truth() -> torch.Tensor:
     return MEAN[:, None, None] + STD[:, None, None] * noise
 
 
-def draw(kind: str, cycle: pd.Timestamp = CYCLE, seed: int = 0, **options: float) -> pd.DataFrame:
-    return draw_network(Network(kind, **options), SPEC, STD, truth(), cycle, seed)
+def draw(kind: str, cycle: pd.Timestamp = CYCLE, seed: int = 0, **options: object) -> pd.DataFrame:
+    return draw_network(Network(kind, **options), SPEC, STD, truth(), cycle, seed)  # type: ignore[arg-type]
+
+
+def draw_in_slots(kind: str, x: torch.Tensor, **options: object) -> pd.DataFrame:
+    return draw_network(Network(kind, **options), SPEC, STD, x, CYCLE, 0, SLOTS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +143,7 @@ def test_land_map_knows_the_continents() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_have_the_standard_deviation_that_the_table_says(kind: str) -> None:
     x, errors = truth(), []
-    for cycle in pd.date_range("2004-01-01", periods=12, freq="6h"):
+    for cycle in pd.date_range("2004-01-01", periods=20, freq="6h"):
         observations = to_observations(draw(kind, cycle, noise=0.3), SPEC)
         errors.append((observations.y - observations.operator(x[None])[0]) / observations.error)
     error = torch.cat(errors).double()
@@ -170,8 +174,9 @@ def test_networks_work_on_a_regional_pressure_grid(kind: str, europe: StateSpec)
     std = torch.tensor([800.0, 1500.0, 3.0, 3.0, 3.0])
     mean = torch.tensor([101325.0, 55000.0, 255.0, 280.0, 228.0])
     x = mean[:, None, None].expand(europe.shape)
-    network = Network(kind, fraction=0.2, stations=20)
+    network = Network(kind, fraction=0.2, stations=20, width=10_000.0)
     table = draw_network(network, europe, std, x, CYCLE, 0)
+    assert len(table) > 10
     assert screen(validate_table(table), europe)["used"].all()
     at_level = table["level"].notna()
     np.testing.assert_allclose(table["pres"][at_level], 100 * table["level"][at_level])
@@ -180,13 +185,103 @@ def test_networks_work_on_a_regional_pressure_grid(kind: str, europe: StateSpec)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "satellite"}, "network 'satellite': allowed are columns, points, stations"),
+        ({"kind": "radar"}, "network 'radar': allowed are columns, points, stations, swath"),
         ({"fraction": 0.0}, "fraction 0.0: allowed is more than 0 and at most 1"),
         ({"fraction": 1.5}, "fraction 1.5: allowed is more than 0 and at most 1"),
         ({"stations": 0}, "stations 0: allowed is at least 1"),
-        ({"noise": -0.1}, "noise -0.1: allowed is a positive number"),
+        ({"noise": -0.1}, "noise -0.1: allowed is 0 or a positive number"),
+        ({"width": 0.0}, "width 0.0 km: allowed is more than 0 and at most 10000"),
     ],
 )
 def test_senseless_networks_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Network(**options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slots_have_the_truth_and_the_time_of_their_own(kind: str) -> None:
+    x = torch.stack([truth() + k * STD[:, None, None] for k in (-1, 0, 1)])
+    table = draw_in_slots(kind, x, noise=0.0, stations=60)
+    assert set(table["time"]) == set(SLOTS.times(CYCLE))
+    assert screen(validate_table(table), SPEC, SLOTS.limits(CYCLE))["used"].all()
+    for time, state in zip(SLOTS.times(CYCLE), x, strict=True):
+        rows = table[table["time"] == time]
+        equivalents = InterpolationOperator.from_table(rows, SPEC)(state[None].double())[0]
+        np.testing.assert_allclose(rows["observation"], equivalents, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["columns", "points", "stations"])
+def test_slots_change_nothing_but_the_time(kind: str) -> None:
+    x = truth()
+    in_slots, at_once = draw_in_slots(kind, torch.stack([x] * 3)), draw(kind)
+    pd.testing.assert_frame_equal(in_slots.drop(columns="time"), at_once.drop(columns="time"))
+    assert in_slots["time"].value_counts(normalize=True).between(0.2, 0.47).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_observed_at_one_place_has_one_time(kind: str) -> None:
+    table = draw_in_slots(kind, torch.stack([truth()] * 3), fraction=0.2)
+    assert table.groupby(["lat", "lon"])["time"].nunique().max() == 1
+
+
+@pytest.mark.parametrize("kind", ["columns", "points", "swath"])
+def test_only_the_chosen_variables_are_observed(kind: str) -> None:
+    table = draw(kind, variables=SPEEDS, fraction=0.2)
+    assert set(table["variable"]) == set(SPEEDS)
+    assert table.groupby("variable")["level"].nunique().tolist() == [8, 8]
+    assert screen(validate_table(table), SPEC)["used"].all()
+    again = draw(kind, variables=SPEEDS[::-1], fraction=0.2)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_all_variables_by_name_are_the_default() -> None:
+    names = tuple(variable.name for variable in SPEC.variables)
+    for kind in ("columns", "points"):
+        pd.testing.assert_frame_equal(draw(kind, variables=names), draw(kind))
+
+
+def test_a_part_of_the_values_of_the_chosen_variables_is_observed() -> None:
+    assert len(draw("points", variables=SPEEDS)) == round(0.05 * 16 * 2048)
+    assert len(draw("columns", variables=SPEEDS)) == 16 * 102
+
+
+def test_speeds_have_the_length_of_the_true_wind_and_the_error_of_its_components() -> None:
+    std = torch.cat([torch.full((8,), 6.0), torch.full((8,), 10.0), STD[16:]])
+    network = Network("columns", variables=("wind_speed",), noise=0.3)
+    table = draw_network(network, SPEC, std, truth(), CYCLE, 0)
+    np.testing.assert_allclose(table["error"], 0.3 * 8.0, rtol=1e-6)
+    parts = (table.assign(variable=name) for name in ("u", "v"))
+    u, v = (InterpolationOperator.from_table(t, SPEC)(truth()[None])[0] for t in parts)
+    error = (table["observation"].to_numpy() - torch.hypot(u, v).numpy()) / (0.3 * 8.0)
+    assert abs(error.mean()) < 5 / len(error) ** 0.5
+    assert abs(error.std() - 1) < 5 / (2 * len(error)) ** 0.5
+
+
+def test_a_swath_observes_temperature_and_humidity_profiles() -> None:
+    table = draw("swath")
+    assert table.groupby("variable")["level"].nunique().to_dict() == {"q": 8, "t": 8}
+    surface = Variable("t2m", "air_temperature", "K")
+    spec = StateSpec((surface, *SPEC.variables[2:3]), SPEC.grid, "sigma")
+    fields = observed_fields(Network("swath"), spec)
+    assert fields.tolist() == list(range(1, 9))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_perfect_observations_are_the_truth_and_have_a_small_error(kind: str) -> None:
+    table = draw(kind, noise=0.0)
+    equivalents = InterpolationOperator.from_table(table, SPEC)(truth()[None].double())[0]
+    np.testing.assert_array_equal(table["observation"], equivalents)
+    noisy = draw(kind, noise=0.1)
+    np.testing.assert_allclose(table["error"], 0.1 * noisy["error"])
+    assert screen(validate_table(table), SPEC)["used"].all()
+
+
+def test_what_the_state_does_not_have_cannot_be_observed(europe: StateSpec) -> None:
+    message = "variable 'wind': allowed are u, v, t, q, sp, wind_speed"
+    with pytest.raises(ValueError, match=message):
+        observed_fields(Network(variables=("t", "wind")), SPEC)
+    with pytest.raises(ValueError, match="variable 'wind_speed': allowed are msl, z, t"):
+        observed_fields(Network(variables=("wind_speed",)), europe)
+    none = StateSpec(europe.variables[:2], europe.grid, "pressure")
+    with pytest.raises(ValueError, match="no profiles of temperature or humidity"):
+        observed_fields(Network("swath"), none)

@@ -10,7 +10,7 @@ from models.denoiser import DenoiserShape, LatentDenoiser
 from models.features import coarsen, position_features
 from models.forecast import Persistence, each_time
 from models.grid import LatLonGrid
-from models.methods.losda import LOSDA
+from models.methods.losda import LOSDA, PRESETS
 from models.normalization import Statistics
 from models.training.cycles import (
     CycleSettings,
@@ -55,7 +55,7 @@ def method(world: World) -> LOSDA:
     shape_of_prior = DenoiserShape(8, (4, 8), True, True, 4, 8, 8)
     prior = LatentDenoiser(shape_of_prior, coarsen(features, (4, 8)))
     modules = [module.eval().requires_grad_(False) for module in (autoencoder, prior)]
-    return LOSDA(world.statistics, *modules, world.area)
+    return LOSDA(world.statistics, *modules, world.area, PRESETS["fast"])
 
 
 def test_samples_and_their_times_belong_together(world: World) -> None:

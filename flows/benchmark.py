@@ -1,0 +1,91 @@
+"""The flow `benchmark`: one Prefect task for each case, as many at a time as there are workers.
+
+Each worker is a process of its own with one thread, so that cases side by side do not share
+anything but the processor. A case goes on where it was stopped, so the same command does too.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from configs.benchmark import Benchmark
+from flows import server
+
+if TYPE_CHECKING:
+    from tasks.benchmark_case import Case
+
+__all__ = ["run_benchmark", "run_cases"]
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def run_benchmark(
+    benchmark: Benchmark, directory: str, workers: int = 2, only: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Run all cases of a benchmark and write its table and page.
+
+    Args:
+        benchmark: What to compare.
+        directory: Where the cases and the results are.
+        workers: Processes side by side; 0 runs the cases in this one.
+        only: Labels of methods; all if empty.
+
+    Returns:
+        The summary, as `benchmark.json` has it.
+
+    Raises:
+        ValueError: The configuration is wrong, or the directory holds another benchmark.
+    """
+    from tasks.benchmark_plan import cases
+
+    chosen = [case for case in cases(benchmark) if not only or case.method in only]
+    if not chosen:
+        raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
+    run_cases(chosen, directory, workers)
+    from tasks.benchmark_report import write_results
+
+    return write_results(benchmark, directory)
+
+
+def run_cases(
+    chosen: Sequence["Case"], directory: str, workers: int, fragile: bool = False
+) -> None:
+    """Run cases side by side.
+
+    Args:
+        chosen: What to run.
+        directory: Where the cases are.
+        workers: Processes side by side; 0 runs the cases in this one.
+        fragile: Whether a case may blow up; it then has no end.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    api = server.start()
+    try:
+        with ProcessPoolExecutor(workers, mp_context=SPAWN) if workers else nullcontext() as pool:
+            _run_flow(api, chosen, directory, workers, pool, fragile)
+    finally:
+        api.stop()
+
+
+def _run_flow(
+    api: server.PrefectApi,
+    chosen: Sequence["Case"],
+    directory: str,
+    workers: int,
+    pool: ProcessPoolExecutor | None,
+    fragile: bool,
+) -> None:
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from flows.benchmarking import benchmark_flow, pools
+
+    runner: Any = ThreadPoolTaskRunner(max_workers=max(1, workers))
+    pools.extend([] if pool is None else [pool])
+    try:
+        api.wait()
+        benchmark_flow.with_options(task_runner=runner)(chosen, directory, fragile)
+    finally:
+        pools.clear()

@@ -1,0 +1,129 @@
+"""The page of a benchmark: for each experiment its table, errors through time, and ranks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from configs.benchmark import Benchmark
+from tasks.report_page import Figure as Picture
+from tasks.report_page import Page, Section, Table, count_of
+from tasks.report_style import PALETTE, Pen, digits, inline_svg, legend, panels
+
+__all__ = ["benchmark_page"]
+
+Rows = Sequence[Mapping[str, Any]]
+WINDOW = 21
+
+
+def benchmark_page(benchmark: Benchmark, results: Rows, rows: pd.DataFrame) -> Page:
+    """Return the page of the results so far."""
+    pens = {
+        method: Pen(method, PALETTE[k % len(PALETTE)], "-" if k < len(PALETTE) else "--")
+        for k, method in enumerate(benchmark.methods)
+    }
+    sections = []
+    frame = pd.DataFrame(results)
+    for (kind, lead), part in frame.groupby(["kind", "lead_hours"], sort=False):
+        chosen = [row for row in results if (row["kind"], row["lead_hours"]) == (kind, lead)]
+        title = "Cycled" if kind == "cycled" else f"Single analyses of {lead} h forecasts"
+        figures = [bars(benchmark, chosen, pens)]
+        if kind == "cycled":
+            figures.append(through_time(benchmark, rows[rows["kind"] == kind], pens))
+            figures += rank_histograms(chosen, pens)
+        tables = [network_table(network, chosen) for network in part["network"].unique()]
+        sections.append(Section(f"{kind}-{lead}", title, figures, tables))
+    cases = count_of(len(frame), "result")
+    return Page(
+        title=f"Benchmark {benchmark.name}",
+        subtitle=f"{cases} · errors are mean squares in units of the 24 h background-error "
+        "variance, analyses of the cycles after the spin-up",
+        verdict=f"Ratios are to {benchmark.reference} on the same cycles, with intervals of 99 % "
+        "(circular block bootstrap, blocks of 20 analyses).",
+        tiles=[],
+        sections=sections,
+        footer=f"losda benchmark · configuration {benchmark.name}",
+    )
+
+
+def network_table(network: str, results: Rows) -> Table:
+    """Return the table of one network."""
+    header = ["method", "analysis", "95 %", "background", "ratio", "99 %"]
+    header += ["CRPS", "spread/error\nanalysis", "spread/error\nbackground", "seconds"]
+    body = []
+    for row in results:
+        if row["network"] == network:
+            values = ["ratio", "analysis_crps", "analysis_spread_over_error"]
+            values += ["background_spread_over_error", "seconds"]
+            ratio, *rest = (digits(row.get(name)) for name in values)
+            spans = [span(row, "analysis"), span(row, "ratio")]
+            means = [digits(row["analysis"]), spans[0], digits(row["background"])]
+            body.append([str(row["method"]), *means, ratio, spans[1], *rest])
+    return Table(header, body, network)
+
+
+def span(row: Mapping[str, Any], name: str) -> str:
+    """Write an interval."""
+    if not np.isfinite(row.get(f"{name}_low", np.nan)):
+        return "–"
+    return f"{digits(row[f'{name}_low'])} – {digits(row[f'{name}_high'])}"
+
+
+def bars(benchmark: Benchmark, results: Rows, pens: Mapping[str, Pen]) -> Picture:
+    """Draw the mean errors with their intervals, one panel for each network."""
+    networks = [n for n in benchmark.networks if any(row["network"] == n for row in results)]
+    methods = [m for m in benchmark.methods if any(row["method"] == m for row in results)]
+    figure, axes = panels(len(networks), columns=3, height=0.26 * len(methods) + 0.5, left=1.35)
+    for ax, network in zip(axes, networks, strict=True):
+        for row in (row for row in results if row["network"] == network):
+            place, pen = methods.index(row["method"]), pens[row["method"]]
+            low, high = row["analysis_low"], row["analysis_high"]
+            ax.plot([low, high], [place, place], color=pen.color, linewidth=5, alpha=0.4)
+            ax.plot(row["analysis"], place, "o", color=pen.color, markersize=6)
+            ax.plot(row["background"], place, "|", color=pen.color, markersize=9)
+        ax.set_yticks(range(len(methods)), methods)
+        ax.set_ylim(len(methods) - 0.5, -0.5)
+        ax.set_xscale("log")
+        ax.set_title(network)
+    caption = "Analysis error (dot) with its interval of 95 %; the tick is the background's."
+    return Picture(inline_svg(figure, "Mean errors"), caption)
+
+
+def through_time(benchmark: Benchmark, rows: pd.DataFrame, pens: Mapping[str, Pen]) -> Picture:
+    """Draw running means of the analysis error, one panel for each network."""
+    rows = rows[(rows["source"] == "analysis") & (rows["metric"] == "mse")]
+    table = rows.pivot_table(index="cycle_time", columns=["network", "method"], values="value")
+    networks = [n for n in benchmark.networks if n in table]
+    figure, axes = panels(len(networks), columns=2, height=2.4)
+    for ax, network in zip(axes, networks, strict=True):
+        for method in (m for m in benchmark.methods if m in table[network]):
+            series = table[network, method].rolling(WINDOW, min_periods=1, center=True).mean()
+            pen = pens[method]
+            ax.plot(series.index, series, color=pen.color, linestyle=pen.line, linewidth=1.3)
+        ax.set_yscale("log")
+        ax.set_title(network)
+    legend(figure, [pens[m] for m in benchmark.methods if m in rows["method"].unique()][:8])
+    caption = f"Analysis error, running mean over {WINDOW} cycles, from the poor first guess on."
+    return Picture(inline_svg(figure, "Errors through time"), caption)
+
+
+def rank_histograms(results: Rows, pens: Mapping[str, Pen]) -> list[Picture]:
+    """Draw the rank histograms of the ensembles; flat is right."""
+    ensembles = [row for row in results if isinstance(row.get("analysis_ranks"), list)]
+    if not ensembles:
+        return []
+    figure, axes = panels(len(ensembles), columns=4, height=1.6)
+    for ax, row in zip(axes, ensembles, strict=True):
+        histogram(ax, row["analysis_ranks"], pens[row["method"]].color)
+        ax.set_title(f"{row['method']} · {row['network']}")
+    caption = "Rank of the truth among the analysis members (the line: a perfect ensemble)."
+    return [Picture(inline_svg(figure, "Rank histograms"), caption)]
+
+
+def histogram(ax: Axes, shares: Sequence[float], color: str) -> None:
+    """Draw one rank histogram."""
+    ax.bar(range(len(shares)), np.asarray(shares) * len(shares), color=color, width=0.9)
+    ax.axhline(1, color="#111111", linewidth=0.8)
+    ax.set_ylim(bottom=0)

@@ -1,0 +1,67 @@
+"""The cases of a benchmark: which method meets which network, with which seed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from configs import Config, load
+from configs.benchmark import Benchmark, Group
+from tasks.benchmark_case import Case
+
+__all__ = ["cases"]
+
+
+def cases(benchmark: Benchmark) -> list[Case]:
+    """Return all cases, the short ones of each group first.
+
+    Raises:
+        ValueError: A group names a method or a network that is not there.
+    """
+    base = load(benchmark.base, benchmark.settings)
+    found: dict[str, Case] = {}
+    for number, group in enumerate(benchmark.groups):
+        check_names(benchmark, group, number)
+        for case in group_cases(benchmark, group, base):
+            found.setdefault(case.name, case)
+    return list(found.values())
+
+
+def check_names(benchmark: Benchmark, group: Group, number: int) -> None:
+    """Refuse labels that the benchmark does not define."""
+    for key, known in (("methods", benchmark.methods), ("networks", benchmark.networks)):
+        for name in getattr(group, key):
+            if name not in known:
+                allowed = ", ".join(known)
+                raise ValueError(f"groups.{number}.{key}: {name!r}; allowed: {allowed}")
+
+
+def group_cases(benchmark: Benchmark, group: Group, base: Config) -> Iterator[Case]:
+    """Yield the cases of one group."""
+    cycled, uncycled = benchmark.cycled, benchmark.uncycled
+    repeats = (
+        [(timedelta(0), base.step, cycled.cycles, cycled.seeds)]
+        if group.kind == "cycled"
+        else [(lead, uncycled.every, uncycled.dates, uncycled.seeds) for lead in uncycled.leads]
+    )
+    for lead, every, steps, seeds in repeats:
+        for network in group.networks:
+            for seed in seeds:
+                for method in group.methods:
+                    yield Case(
+                        kind=group.kind,
+                        method=method,
+                        network=network,
+                        seed=seed,
+                        lead=lead,
+                        every=every,
+                        steps=steps,
+                        config=case_config(benchmark, base, method, network, seed),
+                    )
+
+
+def case_config(
+    benchmark: Benchmark, base: Config, method: str, network: str, seed: int
+) -> Config:
+    """Return the configuration of a case."""
+    observations = base.observations.model_copy(update={"network": benchmark.networks[network]})
+    changes = {"method": benchmark.methods[method], "observations": observations, "seed": seed}
+    return base.model_copy(update=changes)

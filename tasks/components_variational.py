@@ -1,0 +1,67 @@
+"""3DVar from components."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from configs.methods import ThreeDVar as ThreeDVarOptions
+from models.background_error.covariance import BackgroundCovariance
+from models.latent_frame import LatentFrame
+from models.methods.corrected import Center
+from models.methods.threedvar import ThreeDVar, ThreeDVarSettings
+from models.normalization import Statistics, time_basis
+from models.state import StateSpec
+from tasks.components_latent import filled, latent_space
+from tasks.registry import LoadedComponent
+
+__all__ = ["covariance_of", "known_error", "three_d_var"]
+
+
+def three_d_var(
+    options: ThreeDVarOptions,
+    statistics: Statistics,
+    spec: StateSpec,
+    parts: Mapping[str, LoadedComponent],
+) -> ThreeDVar:
+    """Return the method.
+
+    Args:
+        options: The configuration.
+        statistics: Climatology and error sizes.
+        spec: Layout of the states.
+        parts: The covariance, and for a correction of the background autoencoder and denoiser.
+
+    Raises:
+        ValueError: A component does not fit its card, or the states.
+    """
+    excluded = {"kind", "members", "corrected"}
+    changes = options.model_dump(exclude=excluded, exclude_none=True)
+    covariance = covariance_of(parts["background_error"], statistics, spec)
+    center = known_error(spec, parts) if options.corrected else None
+    area = spec.grid.cell_area_weights()
+    return ThreeDVar(statistics, covariance, area, replace(ThreeDVarSettings(), **changes), center)
+
+
+def covariance_of(
+    component: LoadedComponent, statistics: Statistics, spec: StateSpec
+) -> BackgroundCovariance:
+    """Return the static covariance of a component."""
+    shape: dict[str, Any] = dict(component.card.architecture)
+    return filled(BackgroundCovariance(spec, statistics.std, **shape), component)
+
+
+def known_error(spec: StateSpec, parts: Mapping[str, LoadedComponent]) -> Center:
+    """Return what takes the known part of the forecast model's error off background anomalies."""
+    autoencoder, denoiser = latent_space(spec, parts)
+
+    def center(a_b: Tensor, times: Sequence[pd.Timestamp]) -> Tensor:
+        basis = time_basis(times, denoiser.shape.basis)
+        season = torch.from_numpy(basis).to(denoiser.residual_scale)
+        frame = LatentFrame.at(a_b, season, autoencoder, denoiser)
+        return frame.anomaly(torch.zeros_like(frame.z_b))
+
+    return center

@@ -1,0 +1,125 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from conftest import Tiny
+
+Losda = Callable[..., tuple[int, str, str]]
+
+
+def contest(tiny: "Tiny", folder: Path, cycles: int = 3, **changes: object) -> Path:
+    document: dict[str, Any] = {
+        "name": "small",
+        "base": str(tiny.config),
+        "reference": "losda",
+        "methods": {"losda": {"kind": "losda"}, "free": {"kind": "free"}},
+        "networks": {"columns": {"kind": "columns", "fraction": 0.2}},
+        "groups": [
+            {"methods": ["losda", "free"], "networks": ["columns"]},
+            {"kind": "uncycled", "methods": ["losda"], "networks": ["columns"]},
+        ],
+        "cycled": {"cycles": cycles, "spin_up": 1},
+        "uncycled": {"leads": ["PT12H"], "dates": 2, "every": "PT6H"},
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(document | changes, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tiny: "Tiny", api: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark of three cycles."""
+    from configs.loading import load_benchmark
+    from flows.benchmark import run_benchmark
+
+    folder = tmp_path_factory.mktemp("benchmark")
+    run_benchmark(load_benchmark(str(contest(tiny, folder))), str(folder / "out"), workers=0)
+    return folder / "out"
+
+
+def errors(directory: Path, method: str) -> pd.Series:
+    rows = pd.read_parquet(directory / "benchmark.parquet")
+    chosen = (rows["kind"] == "cycled") & (rows["method"] == method)
+    chosen &= (rows["source"] == "analysis") & (rows["metric"] == "mse")
+    return rows[chosen].set_index("cycle_time")["value"]
+
+
+def test_a_case_has_the_errors_of_a_run_with_the_same_configuration(
+    done: Path, finished: Path
+) -> None:
+    run = json.loads((finished.parent / "document.json").read_text())
+    for cycle, value in zip(run["cycles"], errors(done, "losda"), strict=True):
+        assert value == pytest.approx(cycle["analysis_wmse"], rel=1e-5)
+
+
+def test_the_summary_compares_with_the_reference_method(done: Path) -> None:
+    document = json.loads((done / "benchmark.json").read_text())
+    cycled = {r["method"]: r for r in document["results"] if r["kind"] == "cycled"}
+    assert cycled["losda"]["ratio"] == 1
+    assert cycled["free"]["ratio"] == pytest.approx(
+        cycled["free"]["analysis"] / cycled["losda"]["analysis"]
+    )
+    assert cycled["free"]["analysis"] == pytest.approx(errors(done, "free").iloc[1:].mean())
+    assert cycled["free"]["analysis"] == pytest.approx(cycled["free"]["background"])
+    assert all(row["seconds"] > 0 for row in document["results"])
+    page = (done / "benchmark.html").read_text()
+    assert "columns" in page and "<svg" in page and "http://" not in page
+
+
+def test_a_benchmark_goes_on_where_it_was_stopped(
+    done: Path, tiny: "Tiny", api: object, tmp_path: Path
+) -> None:
+    from configs.loading import load_benchmark
+    from flows.benchmark import run_benchmark
+
+    five = load_benchmark(str(contest(tiny, tmp_path, cycles=5)))
+    run_benchmark(five, str(tmp_path / "whole"), workers=0, only=["losda"])
+    before = (done / "cases" / "cycled-losda-columns-0" / "scores-00003.parquet").read_bytes()
+    run_benchmark(five, str(done), workers=1, only=["losda"])
+    again = done / "cases" / "cycled-losda-columns-0" / "scores-00003.parquet"
+    assert again.read_bytes() == before
+    pd.testing.assert_series_equal(
+        errors(done, "losda"), errors(tmp_path / "whole", "losda"), check_exact=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"groups": [{"methods": ["kalman"], "networks": ["columns"]}]},
+            "losda: groups.0.methods: 'kalman'; allowed: losda, free",
+        ),
+        (
+            {"methods": {"losda": {"kind": "losda", "stepz": 3}}},
+            "losda: methods.losda.stepz: unknown key (value 3); allowed: kind, preset",
+        ),
+        ({"seeds": 2}, "losda: seeds: unknown key (value 2); allowed: name, base"),
+    ],
+)
+def test_a_mistake_in_a_benchmark_is_one_line(
+    tiny: "Tiny", losda: Losda, tmp_path: Path, changes: dict[str, object], line: str
+) -> None:
+    path = contest(tiny, tmp_path, **changes)
+    code, out, err = losda("benchmark", path, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert err.startswith(line) and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_configuration_is_refused_in_the_same_directory(
+    done: Path, tiny: "Tiny", api: object, tmp_path: Path
+) -> None:
+    from configs.loading import load_benchmark
+    from flows.benchmark import run_benchmark
+
+    other = {"columns": {"kind": "columns", "fraction": 0.3}}
+    changed = load_benchmark(str(contest(tiny, tmp_path, networks=other)))
+    with pytest.raises(ValueError, match=r"made with another config; use another --out"):
+        run_benchmark(changed, str(done), workers=0)
