@@ -42,6 +42,8 @@ from models.state import StateSpec
 
 __all__ = ["BackgroundCovariance"]
 
+#: Least standard deviation anywhere, in units of the largest: some humidities are always zero.
+LEAST = 1e-3
 HUMIDITY = ("specific_humidity", "relative_humidity")
 
 
@@ -137,11 +139,12 @@ class BackgroundCovariance(nn.Module):
         """
         moment, square, count = self._moments(errors())
         self.error_variance.copy_(square / count)
-        if not (self.error_variance > 0).all():
-            raise ValueError("a field of the samples does not vary somewhere")
+        if not (self.error_variance.amax((1, 2)) > 0).all():
+            raise ValueError("a field of the samples does not vary")
         self.balance.fit(moment)
         variance = self.balance.unbalanced(moment).diagonal(dim1=-2, dim2=-1)
-        self.std.copy_((variance / count).sqrt().movedim(-1, 0))
+        std = (variance / count).sqrt().movedim(-1, 0)
+        self.std.copy_(std.clamp(min=LEAST * std.amax((1, 2), keepdim=True)))
         total = torch.zeros_like(self.correlation.spectrum, dtype=torch.float64)
         for a in errors():
             p = self.balance.inverse(self.control_fields(a)) / self.std

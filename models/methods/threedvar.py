@@ -121,9 +121,11 @@ class ThreeDVar:
         seconds = {"minimization": time.perf_counter() - began}
         # fields that are not analyzed are the background's, not rounded by the way to anomalies
         x_a = torch.where(self.counts, self.statistics.denormalize(found.a, times), x_b)
-        expected = torch.exp(found.level.mean())
-        error = expected * observed.unit[0]
-        return Analysis(x_a, found.trace, seconds, float(expected), error)
+        std = self.statistics.std[:, None, None] * self.covariance.error_variance.sqrt()
+        std = std.expand(observations.operator.shape)[None].contiguous()
+        error = self.size(found.level).mean() * observations.operator.absolute()(std)[0]
+        expected = float(torch.exp(found.level.mean()))
+        return Analysis(x_a, found.trace, seconds, expected, error)
 
     @property
     def counts(self) -> Float[Tensor, "field 1 1"]:
@@ -183,10 +185,14 @@ class ThreeDVar:
         variance = self.covariance.error_variance / unit**2
         return 0.5 * torch.log((variance[mask] * self.area[:, None]).mean())
 
+    def size(self, level: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Return s, the factor on L."""
+        size: Tensor = self.settings.scale**0.5 * torch.exp(level - self.level_of_samples)
+        return size
+
     def scaled_root(self, level: Float[Tensor, "batch"]) -> Root:
         """Return s L, with zero increments of the fields that are not analyzed."""
-        size = self.settings.scale**0.5 * torch.exp(level - self.level_of_samples)
-        factor = size[:, None, None, None] * self.counts
+        factor = self.size(level)[:, None, None, None] * self.counts
         return Root(
             lambda v: factor * self.covariance.root(v),
             lambda x: self.covariance.root_adjoint(factor * x),

@@ -3,7 +3,8 @@
 - forecasts from the truth minus truth: the error that the forecast model makes in one lead time;
 - differences of two forecasts of different lengths for the same time (the NMC method), which need
   no truth where the forecasts start from analyses;
-- backgrounds of cycles of a method minus truth: what the method has to correct.
+- backgrounds of cycles of a method minus truth: what the method has to correct. Here the few worst
+  cycles would outweigh all others, unless all errors are brought to the same size first.
 
 References:
     | Parrish & Derber (1992), The National Meteorological Center's spectral statistical-
@@ -19,11 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.methods.corrected import Center
 from models.observations.anomalies import AnomalyObservations
 from models.training.cycles import CycleSettings, Errors, Group, World, forecast_pairs
 from models.training.trajectories import Indices
 
-__all__ = ["cycled_errors", "forecast_errors", "nmc_differences"]
+__all__ = ["cycled_errors", "equal_levels", "forecast_errors", "nmc_differences"]
 
 
 class Analyzed(Protocol):
@@ -90,6 +92,7 @@ def cycled_errors(
     method: Method,
     settings: CycleSettings,
     progress: Callable[[int, Errors], None] | None = None,
+    center: Center | None = None,
 ) -> Iterator[Float[Tensor, "stream field lat lon"]]:
     """Yield background minus truth in cycles of a method, in normalized anomalies.
 
@@ -99,6 +102,8 @@ def cycled_errors(
         settings: Which cycles.
         progress: Called after each cycle with its number and, for each group, the mean error of
             background and analysis in units of the 24 h background-error variance.
+        center: Takes the known error of the forecast model off the backgrounds, where the method
+            does this too.
     """
     groups = [Group(world, k, settings) for k in range(len(settings.fractions))]
     for cycle in range(settings.cycles):
@@ -115,6 +120,16 @@ def cycled_errors(
             errors.append((both[0], both[1]))
             group.advance(a)
             if cycle >= settings.spin_up:
-                yield a_b - truth
+                yield (a_b if center is None else center(a_b, times)) - truth
         if progress is not None:
             progress(cycle + 1, errors)
+
+
+def equal_levels(
+    world: World, errors: Sequence[Float[Tensor, "batch field lat lon"]]
+) -> list[Float[Tensor, "batch field lat lon"]]:
+    """Return errors, each of the median size in units of the 24 h background error."""
+    levels = [world.error(a, torch.zeros_like(a)).sqrt() for a in errors]
+    median = torch.cat(levels).median()
+    pairs = zip(errors, levels, strict=True)
+    return [a * (median / level)[:, None, None, None] for a, level in pairs]

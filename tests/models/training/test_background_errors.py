@@ -9,7 +9,12 @@ from models.forecast import Persistence
 from models.grid import LatLonGrid
 from models.methods.threedvar import ThreeDVarAnalysis
 from models.normalization import Statistics
-from models.training.background_errors import cycled_errors, forecast_errors, nmc_differences
+from models.training.background_errors import (
+    cycled_errors,
+    equal_levels,
+    forecast_errors,
+    nmc_differences,
+)
 from models.training.cycles import CycleSettings, World
 from models.training.trajectories import Trajectories
 
@@ -58,3 +63,20 @@ def test_cycles_that_assimilate_nothing_have_the_errors_of_a_free_run(world: Wor
     assert len(errors) == 2 * 3 and errors[0].shape == (3, 2, 8, 16) and len(seen) == 5
     last = world.error(errors[-1], torch.zeros(1)).mean()
     assert seen[-1][1] == (pytest.approx(float(last)), pytest.approx(float(last)))
+
+
+def test_with_a_center_the_errors_are_of_the_corrected_backgrounds(world: World) -> None:
+    settings = CycleSettings(fractions=(0.1,), streams=3, cycles=1, spin_up=0, lead=2)
+    (plain,) = cycled_errors(world, Nothing(), settings)
+    (corrected,) = cycled_errors(world, Nothing(), settings, center=lambda a, times: a + 1)
+    torch.testing.assert_close(corrected, plain + 1)
+
+
+def test_errors_of_equal_levels_differ_in_their_pattern_only(world: World) -> None:
+    errors = [k * e for k, e in enumerate(forecast_errors(world, 2, 3, 4, seed=0), 1)]
+    equal = torch.cat(equal_levels(world, errors))
+    levels = world.error(equal, torch.zeros(1))
+    before = world.error(torch.cat(errors), torch.zeros(1))
+    torch.testing.assert_close(levels, before.median().expand(12))
+    ratio = equal / torch.cat(errors)
+    torch.testing.assert_close(ratio, ratio[:, :1, :1, :1].expand_as(ratio))
