@@ -163,19 +163,19 @@ class Letkf(Model):
     kind: Literal["letkf"]
     members: Annotated[int, Field(ge=2, le=1000)] = 40
     """Members of the ensemble."""
-    half_width: Positive = 1500.0
+    half_width: Positive = 1250.0
     """Half-width of the horizontal localization [km]; it ends at twice that."""
     half_width_q: Positive | None = None
     """The same for the analysis of specific humidity, if it is another."""
-    vertical: Positive = 1.0
+    vertical: Positive = 0.7
     """Half-width of the vertical localization in ln sigma or ln p."""
     factor: Positive = 1.0
     """Factor on the background perturbations."""
     adaptive: bool = False
     """Whether a further factor, 0.8 to 2, follows the innovations."""
-    additive: Annotated[float, Field(ge=0)] = 0.0
+    additive: Annotated[float, Field(ge=0)] = 1.5
     """Size of the draws from the covariance of 3DVar that are added to the members."""
-    to_perturbations: Annotated[float, Field(ge=0, le=1)] = 0.0
+    to_perturbations: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Relaxation to the background's perturbations (RTPP)."""
     to_spread: Annotated[float, Field(ge=0)] = 0.0
     """Relaxation to the background's spread (RTPS)."""
