@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from configs.benchmark import Benchmark
+from tasks.report_curves import time_axis
 from tasks.report_page import Figure as Picture
 from tasks.report_page import Page, Section, Table, count_of
 from tasks.report_style import PALETTE, Pen, digits, inline_svg, legend, panels
@@ -41,7 +44,7 @@ def benchmark_page(benchmark: Benchmark, results: Rows, rows: pd.DataFrame) -> P
         subtitle=f"{cases} · errors are mean squares in units of the 24 h background-error "
         "variance, analyses of the cycles after the spin-up",
         verdict=f"Ratios are to {benchmark.reference} on the same cycles, with intervals of 99 % "
-        "(circular block bootstrap, blocks of 20 analyses).",
+        "(circular block bootstrap, blocks of 20 cycles or 4 single analyses; none for few).",
         tiles=[],
         sections=sections,
         footer=f"losda benchmark · configuration {benchmark.name}",
@@ -79,13 +82,15 @@ def bars(benchmark: Benchmark, results: Rows, pens: Mapping[str, Pen]) -> Pictur
     for ax, network in zip(axes, networks, strict=True):
         for row in (row for row in results if row["network"] == network):
             place, pen = methods.index(row["method"]), pens[row["method"]]
-            low, high = row["analysis_low"], row["analysis_high"]
-            ax.plot([low, high], [place, place], color=pen.color, linewidth=5, alpha=0.4)
+            if "analysis_low" in row:
+                ends = [row["analysis_low"], row["analysis_high"]]
+                ax.plot(ends, [place, place], color=pen.color, linewidth=5, alpha=0.4)
             ax.plot(row["analysis"], place, "o", color=pen.color, markersize=6)
             ax.plot(row["background"], place, "|", color=pen.color, markersize=9)
         ax.set_yticks(range(len(methods)), methods)
         ax.set_ylim(len(methods) - 0.5, -0.5)
         ax.set_xscale("log")
+        plain_numbers(ax.xaxis)
         ax.set_title(network)
     caption = "Analysis error (dot) with its interval of 95 %; the tick is the background's."
     return Picture(inline_svg(figure, "Mean errors"), caption)
@@ -103,10 +108,19 @@ def through_time(benchmark: Benchmark, rows: pd.DataFrame, pens: Mapping[str, Pe
             pen = pens[method]
             ax.plot(series.index, series, color=pen.color, linestyle=pen.line, linewidth=1.3)
         ax.set_yscale("log")
+        plain_numbers(ax.yaxis)
+        time_axis(ax)
         ax.set_title(network)
     legend(figure, [pens[m] for m in benchmark.methods if m in rows["method"].unique()][:8])
     caption = f"Analysis error, running mean over {WINDOW} cycles, from the poor first guess on."
     return Picture(inline_svg(figure, "Errors through time"), caption)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis out, at 1, 2 and 5."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def rank_histograms(results: Rows, pens: Mapping[str, Pen]) -> list[Picture]:

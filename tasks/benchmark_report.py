@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pandas as pd
 
 from configs.benchmark import Benchmark
@@ -19,6 +20,7 @@ from tasks.benchmark_page import benchmark_page
 from tasks.benchmark_plan import cases
 from tasks.benchmark_summary import summary
 from tasks.report_page import render
+from tasks.report_style import STYLE
 from tasks.store import write_bytes
 
 __all__ = ["write_results"]
@@ -42,7 +44,8 @@ def write_results(benchmark: Benchmark, directory: str) -> dict[str, Any]:
     }
     text = json.dumps(document, indent=1)
     write_bytes(str(folder / "benchmark.json"), text.encode())
-    page = benchmark_page(benchmark, found, rows)
+    with matplotlib.rc_context(STYLE):
+        page = benchmark_page(benchmark, found, rows)
     write_bytes(str(folder / "benchmark.html"), render(page).encode())
     return document
 

@@ -18,7 +18,10 @@ from models.verification.bootstrap import block_means, interval
 
 __all__ = ["summary"]
 
-BLOCK = 20
+#: Length of the blocks [analyses]; single analyses are two days apart.
+BLOCKS = {"cycled": 20, "uncycled": 4}
+#: With fewer blocks there is no interval: that of one block has no width.
+FEWEST = 5
 Values = NDArray[np.float64]
 Series = dict[str, Values]
 
@@ -37,7 +40,7 @@ def summary(benchmark: Benchmark, rows: pd.DataFrame) -> list[dict[str, Any]]:
             for network in benchmark.networks:
                 part = of_lead[of_lead["network"] == network]
                 names = {"kind": kind, "lead_hours": lead, "network": network}
-                found += [names | row for row in group_rows(benchmark, part)]
+                found += [names | row for row in group_rows(benchmark, part, BLOCKS[str(kind)])]
     return found
 
 
@@ -53,7 +56,7 @@ def after_spin_up(benchmark: Benchmark, rows: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def group_rows(benchmark: Benchmark, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def group_rows(benchmark: Benchmark, part: pd.DataFrame, block: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of all methods on one network."""
     errors = series_of(part, "analysis", "mse")
     reference = errors.get(benchmark.reference)
@@ -61,11 +64,11 @@ def group_rows(benchmark: Benchmark, part: pd.DataFrame) -> Iterator[dict[str, A
         if method not in errors:
             continue
         row: dict[str, Any] = {"method": method, "analyses": len(errors[method])}
-        row |= mean_row(errors[method], "analysis")
+        row |= mean_row(errors[method], "analysis", block)
         for source in ("background", "analysis"):
             row |= source_means(part[part["method"] == method], source)
         if reference is not None and len(reference) == len(errors[method]):
-            row |= ratio_row(errors[method], reference)
+            row |= ratio_row(errors[method], reference, block)
         yield row
 
 
@@ -76,18 +79,23 @@ def series_of(part: pd.DataFrame, source: str, metric: str) -> Series:
     return {str(name): group["value"].to_numpy() for name, group in rows.groupby("method")}
 
 
-def mean_row(values: Values, name: str) -> dict[str, Any]:
-    """Return a mean with its interval of 95 %."""
-    low, high = interval(block_means(values[None], BLOCK)[0])
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+def mean_row(values: Values, name: str, block: int) -> dict[str, Any]:
+    """Return a mean with its interval of 95 %, if there are blocks enough."""
+    found = {name: float(values.mean())}
+    if len(values) < FEWEST * block:
+        return found
+    low, high = interval(block_means(values[None], block)[0])
+    return found | {f"{name}_low": low, f"{name}_high": high}
 
 
-def ratio_row(values: Values, reference: Values) -> dict[str, Any]:
-    """Return the ratio of means to the reference method with its interval of 99 %."""
-    own, other = block_means(np.stack([values, reference]), BLOCK)
+def ratio_row(values: Values, reference: Values, block: int) -> dict[str, Any]:
+    """Return the ratio of means to the reference method with its interval of 99 %, likewise."""
+    found = {"ratio": float(values.mean() / reference.mean())}
+    if len(values) < FEWEST * block:
+        return found
+    own, other = block_means(np.stack([values, reference]), block)
     low, high = interval(own / other, 0.99)
-    ratio = float(values.mean() / reference.mean())
-    return {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+    return found | {"ratio_low": low, "ratio_high": high}
 
 
 def source_means(rows: pd.DataFrame, source: str) -> dict[str, Any]:
