@@ -1,0 +1,45 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.benchmark import Benchmark
+from tasks.benchmark_summary import summary
+
+BENCHMARK = Benchmark(
+    name="b",
+    reference="one",
+    methods={"one": {"kind": "free"}, "two": {"kind": "free"}},
+    networks={"n": {"kind": "columns"}},
+    groups=(),
+    cycled={"cycles": 200, "spin_up": 10},
+)
+
+
+def rows(kind: str, count: int) -> pd.DataFrame:
+    """Errors with a common part, the second method's a tenth larger."""
+    common = 1 + 0.3 * np.random.default_rng(0).standard_normal(count) ** 2
+    times = pd.date_range("2005-01-01", periods=count, freq="6h")
+    parts = []
+    for method, factor in (("one", 1.0), ("two", 1.1)):
+        for source, scale in (("analysis", 1.0), ("background", 1.5)):
+            for metric in ("mse", "mse_climatology", "seconds"):
+                value = factor * scale * common
+                table = {"cycle_time": times, "source": source, "metric": metric, "value": value}
+                names = {"method": method, "kind": kind, "lead_hours": 0, "network": "n"}
+                parts.append(pd.DataFrame(table | names | {"variable": "all", "seed": 0}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_paired_differences_are_sharper_than_the_means() -> None:
+    one, two = summary(BENCHMARK, rows("cycled", 200))
+    assert one["analyses"] == 190  # without the spin-up
+    assert one["ratio"] == 1 and two["ratio"] == pytest.approx(1.1)
+    assert two["ratio_low"] == pytest.approx(1.1) == two["ratio_high"]
+    assert two["analysis_high"] - two["analysis_low"] > 0.05
+    assert two["background"] == pytest.approx(1.5 * two["analysis"])
+
+
+def test_few_analyses_have_no_interval() -> None:
+    one, two = summary(BENCHMARK, rows("uncycled", 12))
+    assert "analysis_low" not in one and "ratio_low" not in two
+    assert "analysis_low" in summary(BENCHMARK, rows("uncycled", 40))[0]
