@@ -53,9 +53,9 @@ class ObservationLocalization:
         smallest: Tapers below this are taken as 0 [1].
     """
 
-    half_width: float = 1000.0
+    half_width: float = 1250.0
     half_widths: Mapping[str, float] = field(default_factory=dict)
-    vertical: float = 1.0
+    vertical: float = 0.7
     damping: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     smallest: float = 1e-3
 
