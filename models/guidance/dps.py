@@ -12,9 +12,10 @@ error, u, it is replaced by one of
     normalized    σ_t² log p(y | r_t) → −ζ |d|
 
 The first is SDA's: r_0 has an error of its own, which belongs to the variance. γ = 1 is exact for
-an isotropic prior whose observations have nothing in common; where they do, as in a column, the
-neglected correlations make the step too long, and γ must make up for them. The second is the step
-of DPS: its length does not grow with the misfit.
+an isotropic prior whose observations have nothing in common. The best γ is lower where the prior
+is too narrow, but the steps must then be short: neglected correlations between observations make
+them too long, and the process diverges. The second is the step of DPS: its length does not grow
+with the misfit, so that it is stable, and does not weigh prior and observations either.
 
 References:
     | Chung et al. (2023), Diffusion posterior sampling for general noisy inverse problems,
@@ -48,8 +49,8 @@ class Likelihood:
     """
 
     kind: str = "gaussian"
-    gamma: float = 1.0
-    zeta: float = 1.0
+    gamma: float = 0.2
+    zeta: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse any other kind."""

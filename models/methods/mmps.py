@@ -7,9 +7,10 @@
 
 with the departures d and the tangent G of −d. Exact if prior and observations are Gaussian; the
 covariance depends on the flow as far as the denoiser's network has learned it. The products with
-V are derivatives of the denoiser in reverse mode, those with G in forward mode; the linear system
-in observation space is not symmetric for a learned denoiser and gets a few iterations of GMRES.
-The guided denoiser is azula's, for observations y = 0 of −d with unit error.
+V are derivatives of the denoiser in reverse mode, those with G in forward mode. A learned
+denoiser's V is neither symmetric nor positive, so that the linear system in observation space gets
+a few iterations of GMRES: conjugate gradients diverge. The guided denoiser is azula's, for
+observations y = 0 of −d with unit error.
 
 References:
     | Rozet et al. (2024), Learning diffusion priors from observations by expectation maximization,
@@ -34,11 +35,11 @@ class MMPSSettings(SamplerSettings):
     """What can be chosen.
 
     Attributes:
-        solver: `gmres`, or `cg`, which takes ∂r_0/∂r_t for symmetric and positive.
-        iterations: Iterations of it at each noise level.
+        steps: Noise levels; more serve only the spread of samples.
+        iterations: Iterations of GMRES at each noise level.
     """
 
-    solver: str = "gmres"
+    steps: int = 4
     iterations: int = 4
 
 
@@ -52,6 +53,5 @@ class MMPS(PosteriorSampler[MMPSSettings]):
             torch.zeros_like(problem.observed.y),
             lambda r: -problem.departure(r),
             IsotropicCovariance(1.0),
-            self.settings.solver,
-            self.settings.iterations,
+            iterations=self.settings.iterations,
         )

@@ -1,11 +1,14 @@
 """What the posterior samplers share: reverse diffusion under a prior that is guided.
 
 A guided denoiser stands for E[r | r_t, z_b, ℓ, y], whatever it makes of the observations, and the
-sampler takes it from r_T to r_0. From noise, r_T = σ_T ε, the result is a sample of the posterior:
-its variance is that of the analysis error once more, so its mean square error is twice that of
-the mean. From r_T = 0 without fresh noise the path leads, where everything is Gaussian, to the
-posterior mean: the best estimate, for a fair comparison with methods that return one. The members
-of an ensemble are samples, from their own noise; their observations are not perturbed.
+sampler takes it from r_T to r_0. From noise, r_T ~ N(0, C + σ_T²), the result is a sample of the
+posterior: its deviation from the mean has the size of the mean's error, so its mean square error
+is twice that of the mean. From r_T = 0 without fresh noise the path leads, where everything is
+Gaussian, to the posterior mean, up to the part √(P/(P + σ_T²)) that a first noise level not far
+above the posterior's deviation √P leaves. That is the best estimate, for a fair comparison with
+methods that return one. The members of an ensemble are samples, each from its own noise, and share
+observations that are not perturbed. Their spread needs some 30 levels: each step of finite length
+narrows it, by (P + σ_s σ_t)/(P + σ_t²) instead of √((P + σ_s²)/(P + σ_t²)).
 
 References:
     | Karras et al. (2022), Elucidating the design space of diffusion-based generative models,
@@ -29,6 +32,9 @@ from models.sampler import karras_levels, randn, reverse_diffusion
 
 __all__ = ["PosteriorSampler", "SamplerSettings"]
 
+#: A noise level so high that nothing is known of the denoised state, whose covariance is C.
+WIDE = 1e4
+
 
 @dataclass(frozen=True)
 class SamplerSettings:
@@ -48,7 +54,7 @@ class SamplerSettings:
     """
 
     steps: int = 16
-    start: float = 10.0
+    start: float = 3.0
     stop: float = 0.1
     eta: float = 0.0
     noisy_start: bool = False
@@ -79,13 +85,17 @@ class PosteriorSampler(LatentMethod[Settings]):
         self, problem: LatentProblem, generators: Sequence[torch.Generator]
     ) -> tuple[Float[Tensor, "batch channel lat lon"], Trace]:
         """Run the guided reverse diffusion."""
-        settings, r = self.settings, torch.zeros_like(problem.frame.z_b)
-        if settings.noisy_start or problem.ensemble:
-            r = settings.start * randn(r.shape, generators, r.device)
-        guided = Recorded(self.guided(problem), problem)
-        condition = problem.condition
-        r = reverse_diffusion(guided, r, self.levels, settings.eta, generators, **condition)
+        r = torch.zeros_like(problem.frame.z_b)
+        if self.settings.noisy_start or problem.ensemble:
+            r = self.noise(r, generators)
+        guided, eta = Recorded(self.guided(problem), problem), self.settings.eta
+        r = reverse_diffusion(guided, r, self.levels, eta, generators, **problem.condition)
         return r, guided.trace
+
+    def noise(self, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a noisy residual of the prior, r_T ~ N(0, C + σ_T²)."""
+        residual, noise = (randn(like.shape, generators, like.device) for _ in range(2))
+        return self.denoiser.covariance.root(residual, WIDE) + self.settings.start * noise
 
 
 class Recorded(Denoiser):  # type: ignore[misc]

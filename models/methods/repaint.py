@@ -32,10 +32,12 @@ class RepaintSettings(SamplerSettings):
     """What can be chosen; `representativeness` has no effect, as no observation error has.
 
     Attributes:
+        start: First noise level.
         weight: Share of the observed values that is replaced, 1 for all of it.
         resample: Visits of each noise level.
     """
 
+    start: float = 2.0
     weight: float = 1.0
     resample: int = 1
 

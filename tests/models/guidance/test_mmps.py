@@ -25,13 +25,12 @@ def matched(
 
 
 @pytest.mark.parametrize("wraps", [False, True])
-@pytest.mark.parametrize("solver", ["gmres", "cg"])
 @pytest.mark.parametrize("sigma", [20.0, 1.0, 0.05])
 def test_gaussian_problems_are_exact_at_every_noise_level(
-    make_gaussian: Make, sigma: float, solver: str, wraps: bool
+    make_gaussian: Make, sigma: float, wraps: bool
 ) -> None:
     problem = make_gaussian(wraps=wraps)
-    guided = matched(problem.denoiser, problem.departure, 7, solver=solver, iterations=7)
+    guided = matched(problem.denoiser, problem.departure, 7, iterations=7)
     r_t = sigma * torch.randn(3, 2, 3, 4, generator=torch.Generator().manual_seed(1))
     mean = guided(r_t, schedule_time(guided.schedule, sigma, r_t)).mean
     torch.testing.assert_close(mean, problem.denoised(r_t, sigma), rtol=1e-2, atol=2e-3)
@@ -56,7 +55,8 @@ def test_samples_have_the_mean_and_covariance_of_the_posterior(make_gaussian: Ma
     c, h = problem.c, problem.h
     gain = c @ h.T @ torch.linalg.inv(h @ c @ h.T + 0.1 * torch.eye(7))
     values, u = torch.linalg.eigh(c - gain @ h @ c)
-    components = (r - gain @ problem.y) @ u / discrete_spread(values.clamp(min=0), levels)
+    spread = levels[0] * contraction(values.clamp(min=0), levels)
+    components = (r - gain @ problem.y) @ u / spread
     kept = values > 1e-3  # below, round-off
     assert int(kept.sum()) > 15
     torch.testing.assert_close(
@@ -67,12 +67,12 @@ def test_samples_have_the_mean_and_covariance_of_the_posterior(make_gaussian: Ma
     assert float(r.var(0).sum() / values.sum()) == pytest.approx(1.0, abs=0.08)
 
 
-def discrete_spread(variance: torch.Tensor, levels: list[float]) -> torch.Tensor:
-    """Spread of samples of N(0, p) by finite steps: each one multiplies by (p + σ_s σ_t)/(p + σ_t²)."""
-    spread = torch.full_like(variance, levels[0])
+def contraction(variance: torch.Tensor, levels: list[float]) -> torch.Tensor:
+    """How finite steps narrow samples of N(0, P): each one by (P + σ_s σ_t)/(P + σ_t²)."""
+    factor = torch.ones_like(variance)
     for t, s in pairwise([*levels, 0.0]):
-        spread = spread * (variance + s * t) / (variance + t**2)
-    return spread
+        factor = factor * (variance + s * t) / (variance + t**2)
+    return factor
 
 
 def test_a_learned_denoiser_gives_the_answer_of_its_dense_jacobian() -> None:

@@ -27,7 +27,7 @@ from models.normalization import Statistics
 from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
 from models.observations.operator import InterpolationOperator
-from models.sampler import randn, reverse_diffusion
+from models.sampler import reverse_diffusion
 
 TIME = pd.Timestamp("2005-01-01")
 GRID = LatLonGrid.gaussian(8, 16)
@@ -113,32 +113,45 @@ def test_members_are_samples_of_the_posterior_without_perturbed_observations(nam
     weight = b / (b + observed.error**2)
     innovation = observed.y - observed.operator(x_b)[0]
     increment = observed.operator(analysis.x_a) - observed.operator(x_b)
-    spread = discrete_spread(observed.error**2 / (observed.error**2 + b), method.levels)
+    start = (1 + method.settings.start**2) ** 0.5
+    spread = start * contraction(observed.error**2 / (observed.error**2 + b), method.levels)
     scaled = (increment - weight * innovation) / (b.sqrt() * spread)
     assert float(scaled.var(0).mean()) == pytest.approx(1.0, abs=0.1)  # sampling error: 0.04
     assert float(scaled.mean(0).square().mean()) == pytest.approx(1 / members, rel=0.7)
 
 
-def discrete_spread(variance: torch.Tensor, levels: list[float]) -> torch.Tensor:
-    """Spread of samples of N(0, p) by finite steps: each one multiplies by (p + σ_s σ_t)/(p + σ_t²)."""
-    spread = torch.full_like(variance, levels[0])
+def contraction(variance: torch.Tensor, levels: list[float]) -> torch.Tensor:
+    """How finite steps narrow samples of N(0, P): each one by (P + σ_s σ_t)/(P + σ_t²)."""
+    factor = torch.ones_like(variance)
     for t, s in pairwise([*levels, 0.0]):
-        spread = spread * (variance + s * t) / (variance + t**2)
-    return spread
+        factor = factor * (variance + s * t) / (variance + t**2)
+    return factor
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_without_observations_it_samples_the_prior(name: str) -> None:
+def test_without_observations_it_is_the_sampler_of_the_prior(name: str) -> None:
     method = make(name, adaptive=False, noisy_start=True, steps=6)
     method.autoencoder.decode_linear.weight.mul_(0.8)  # a lossy decoder changes nothing
     problem = no_observations(method, batch=3)
     r, trace = method.solve(problem, generators(3))
-    noise = 30.0 * randn(r.shape, generators(3), r.device)
-    prior = reverse_diffusion(
-        method.denoiser, noise, method.levels, 0.0, generators(3), **problem.condition
-    )
+    start = method.noise(r, generators(3))
+    prior = reverse_diffusion(method.denoiser, start, method.levels, 0.0, [], **problem.condition)
     torch.testing.assert_close(r, prior, rtol=1e-4, atol=1e-4)
     assert [row["J_o"] for row in trace.rows] == [0.0] * 6
+
+
+@pytest.mark.parametrize("start", [0.5, 3.0])
+@pytest.mark.parametrize("name", METHODS)
+def test_samples_without_observations_have_the_covariance_of_the_prior(
+    name: str, start: float
+) -> None:
+    method = make(name, adaptive=False, noisy_start=True, steps=40, start=start, stop=0.05)
+    scales = torch.tensor([2.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0]).view(8, 1, 1)
+    samples = torch.randn(2000, 8, 4, 8, generator=torch.Generator().manual_seed(5))
+    method.denoiser.covariance.fit(scales * samples)
+    r, _ = method.solve(no_observations(method, batch=60), generators(60))
+    ratio = r.var((0, 2, 3)) / scales.flatten() ** 2
+    torch.testing.assert_close(ratio, torch.ones(8), rtol=0, atol=0.15)
 
 
 def no_observations(method: Method, batch: int) -> LatentProblem:
