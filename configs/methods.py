@@ -141,10 +141,8 @@ class Mmps(Sampler):
     """Moment matching posterior sampling."""
 
     kind: Literal["mmps"]
-    solver: Literal["gmres", "cg"] | None = None
-    """Solver of the linear system of each step."""
     iterations: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Its iterations."""
+    """Iterations of GMRES at each noise level."""
 
 
 class Repaint(Sampler):
