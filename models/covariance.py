@@ -17,7 +17,9 @@ References:
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -132,7 +134,12 @@ class LatentCovariance(nn.Module):
         """Return C (C + σ² I)⁻¹ v, the best linear denoiser, with one σ for each sample."""
         values, u = self.eigen
         gain = values[:, None] / (values[:, None] + (sigma**2)[None, :, None])
-        return self.state((project(self.modes(v), u) * gain) @ u.mT)
+
+        def apply(v: Tensor) -> Tensor:
+            return self.state((project(self.modes(v), u) * gain) @ u.mT)
+
+        filtered: Tensor = SelfAdjoint.apply(v, apply)  # type: ignore[no-untyped-call]
+        return filtered
 
     @torch.no_grad()
     def fit(self, r: Float[Tensor, "sample channel lat lon"]) -> None:
@@ -190,6 +197,35 @@ class IsotropicCovariance:
         return v * (sigma / math.sqrt(1 + sigma**2))
 
     root_adjoint = root
+
+
+class SelfAdjoint(torch.autograd.Function):
+    """A symmetric linear map, which is its own derivative in reverse and forward mode.
+
+    Derived from its parts, the reverse mode would make conjugate copies of all eigenvectors, which
+    takes seven times as long as the filter.
+    """
+
+    @staticmethod
+    def forward(v: Tensor, linear: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the image of `v`."""
+        return linear(v)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
+        """Keep the map."""
+        _, ctx.map = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        """Return the image of the gradient."""
+        return SelfAdjoint.apply(gradient, ctx.map), None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # noqa: ANN401
+        """Return the image of the tangent."""
+        image: Tensor = ctx.map(tangent)
+        return image
 
 
 def denoised_error(values: Tensor, sigma: float) -> Tensor:
