@@ -93,6 +93,23 @@ def test_a_diagonal_covariance_has_the_same_roots_without_correlations() -> None
     torch.testing.assert_close(twice[0], twice[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("wraps", [True, False])
+def test_the_wiener_filter_is_its_own_derivative_in_both_modes(wraps: bool) -> None:
+    generator = torch.Generator().manual_seed(4)
+    covariance = LatentCovariance((2, 6, 16), wraps)
+    covariance.fit(correlated(400, generator))
+    u, v, w = torch.randn(3, 2, 2, 6, 16, generator=generator)
+    filtered = lambda r: covariance.wiener(r, torch.tensor([0.5, 2.0]))
+    torch.testing.assert_close(
+        (filtered(u) * w).sum(), (u * filtered(w)).sum(), rtol=1e-4, atol=1e-3
+    )
+    torch.testing.assert_close(torch.func.jvp(filtered, (v,), (u,)), (filtered(v), filtered(u)))
+    torch.testing.assert_close(torch.func.vjp(filtered, v)[1](w)[0], filtered(w))
+    v.requires_grad_()
+    (gradient,) = torch.autograd.grad(filtered(v.sin()), v, w)
+    torch.testing.assert_close(gradient, (v.cos() * filtered(w)).detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_loading_another_state_forgets_the_eigenvectors() -> None:
     covariance, other = (LatentCovariance((1, 4, 8), True) for _ in range(2))
     v = torch.randn(1, 1, 4, 8)

@@ -105,7 +105,7 @@ def test_from_no_noise_the_analysis_is_the_kalman_filter(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dps", "mmps"])
 def test_members_are_samples_of_the_posterior_without_perturbed_observations(name: str) -> None:
-    method, members = make(name), 32
+    method, members = make(name, steps=24), 32
     x_b, x = states(method, 3)
     observed = observations(x, 30, 0.3)
     analysis = method(x_b.expand(members, -1, -1, -1), TIME, observed, generators(members))
@@ -145,11 +145,11 @@ def test_without_observations_it_is_the_sampler_of_the_prior(name: str) -> None:
 def test_samples_without_observations_have_the_covariance_of_the_prior(
     name: str, start: float
 ) -> None:
-    method = make(name, adaptive=False, noisy_start=True, steps=40, start=start, stop=0.05)
+    method = make(name, adaptive=False, noisy_start=True, steps=30, start=start, stop=0.05)
     scales = torch.tensor([2.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0]).view(8, 1, 1)
     samples = torch.randn(2000, 8, 4, 8, generator=torch.Generator().manual_seed(5))
     method.denoiser.covariance.fit(scales * samples)
-    r, _ = method.solve(no_observations(method, batch=60), generators(60))
+    r, _ = method.solve(no_observations(method, batch=40), generators(40))
     ratio = r.var((0, 2, 3)) / scales.flatten() ** 2
     torch.testing.assert_close(ratio, torch.ones(8), rtol=0, atol=0.15)
 
