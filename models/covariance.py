@@ -25,7 +25,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DiagonalCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
+__all__ = ["FLAT", "DiagonalCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
+
+
+#: A noise level so high that nothing is known of the denoised state: Σ = C.
+FLAT = 1e4
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import DiagonalCovariance
+from models.covariance import FLAT, DiagonalCovariance
 from models.guidance.latent_optimization import InnerSolver, Root, gauss_newton
 from models.guidance.trace import Trace
 from models.methods.latent import LatentMethod, LatentProblem
 
 __all__ = ["L3DVAR", "PRESETS", "L3DVarSettings"]
 
-#: Noise without information: Σ = C.
-FLAT = 1e4
 CONVERGED = InnerSolver(outer=1, inner=60, tolerance=0.01)
 
 

@@ -26,14 +26,12 @@ from azula.noise import Schedule
 from jaxtyping import Float
 from torch import Tensor
 
+from models.covariance import FLAT
 from models.guidance.trace import Trace
 from models.methods.latent import LatentMethod, LatentProblem
 from models.sampler import karras_levels, randn, reverse_diffusion
 
 __all__ = ["PosteriorSampler", "SamplerSettings"]
-
-#: A noise level so high that nothing is known of the denoised state, whose covariance is C.
-WIDE = 1e4
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class PosteriorSampler(LatentMethod[Settings]):
     def noise(self, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a noisy residual of the prior, r_T ~ N(0, C + σ_T²)."""
         residual, noise = (randn(like.shape, generators, like.device) for _ in range(2))
-        return self.denoiser.covariance.root(residual, WIDE) + self.settings.start * noise
+        return self.denoiser.covariance.root(residual, FLAT) + self.settings.start * noise
 
 
 class Recorded(Denoiser):  # type: ignore[misc]
