@@ -6,9 +6,9 @@ anything but the processor. A case goes on where it was stopped, so the same com
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from configs.benchmark import Benchmark
@@ -17,7 +17,7 @@ from flows import server
 if TYPE_CHECKING:
     from tasks.benchmark_case import Case
 
-__all__ = ["run_benchmark", "run_cases"]
+__all__ = ["case_runner", "run_benchmark"]
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -44,19 +44,20 @@ def run_benchmark(
     chosen = [case for case in cases(benchmark) if not only or case.method in only]
     if not chosen:
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
-    run_cases(chosen, directory, workers)
+    with case_runner(directory, workers) as run:
+        run(chosen)
     from tasks.benchmark_report import write_results
 
     return write_results(benchmark, directory)
 
 
-def run_cases(
-    chosen: Sequence["Case"], directory: str, workers: int, fragile: bool = False
-) -> None:
-    """Run cases side by side.
+@contextmanager
+def case_runner(
+    directory: str, workers: int, fragile: bool = False
+) -> Iterator[Callable[[Sequence["Case"]], None]]:
+    """Give a function that runs cases side by side; all its calls share one Prefect API.
 
     Args:
-        chosen: What to run.
         directory: Where the cases are.
         workers: Processes side by side; 0 runs the cases in this one.
         fragile: Whether a case may blow up; it then has no end.
@@ -65,7 +66,7 @@ def run_cases(
     api = server.start()
     try:
         with ProcessPoolExecutor(workers, mp_context=SPAWN) if workers else nullcontext() as pool:
-            _run_flow(api, chosen, directory, workers, pool, fragile)
+            yield lambda chosen: _run_flow(api, chosen, directory, workers, pool, fragile)
     finally:
         api.stop()
 

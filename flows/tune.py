@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from configs.benchmark import Search
-from flows.benchmark import run_cases
+from flows.benchmark import case_runner
 
 __all__ = ["tune"]
 
@@ -37,7 +37,7 @@ def tune(search: Search, directory: str, workers: int = 2) -> dict[str, Any]:
 
     def evaluate(choices: Sequence[Any]) -> list[dict[str, float]]:
         cases = [search_cases(search, choice) for choice in choices]
-        run_cases([case for group in cases for case in group], directory, workers, fragile=True)
+        run([case for group in cases for case in group])
         return [
             {c.network: case_error(search, c, str(Path(directory) / "cases" / c.name)) for c in g}
             for g in cases
@@ -45,11 +45,12 @@ def tune(search: Search, directory: str, workers: int = 2) -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = []
     best: dict[str, Any] = {}
-    for row in choose(search, evaluate):
-        rows.append(row)
-        best = row["settings"] if row["best"] else best
-        sys.stderr.write(f"{json.dumps(row['settings'])} {row['score']:.4g}\n")
-        table(rows).to_csv(Path(directory) / f"{search.name}.csv", index=False)
+    with case_runner(directory, workers, fragile=True) as run:
+        for row in choose(search, evaluate):
+            rows.append(row)
+            best = row["settings"] if row["best"] else best
+            sys.stderr.write(f"{json.dumps(row['settings'])} {row['score']:.4g}\n")
+            table(rows).to_csv(Path(directory) / f"{search.name}.csv", index=False)
     return {"name": search.name, "best": best, "rows": [finite(row) for row in rows]}
 
 

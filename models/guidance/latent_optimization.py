@@ -154,11 +154,24 @@ class LatentOptimization(Denoiser):  # type: ignore[misc]
 
 
 def linearize(departure: Departure, r: Tensor) -> tuple[Tensor, Operator, Operator]:
-    """Return d(r), the tangent G of −d and its adjoint."""
-    d, vjp = torch.func.vjp(departure, r)[:2]
-    tangent: Operator = lambda u: -torch.func.jvp(departure, (r,), (u,))[1]
-    adjoint: Operator = lambda w: -vjp(w)[0]
-    return d, tangent, adjoint
+    """Return d(r), the tangent G of −d and its adjoint.
+
+    w ↦ Gᵀ w is linear, so that its own adjoint is the tangent. In this way the nonlinear function is
+    passed once for each linearization; forward mode passes it again with each product.
+    """
+    with torch.enable_grad():
+        r = r.detach().requires_grad_()
+        d = departure(r)
+        w = torch.zeros_like(d, requires_grad=True)
+        (g,) = torch.autograd.grad(d, r, w, create_graph=True)
+
+    def tangent(u: Tensor) -> Tensor:
+        return -torch.autograd.grad(g, w, u, retain_graph=True)[0]
+
+    def adjoint(v: Tensor) -> Tensor:
+        return -torch.autograd.grad(d, r, v, retain_graph=True)[0]
+
+    return d.detach(), tangent, adjoint
 
 
 def gauss_newton(

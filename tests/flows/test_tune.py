@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,17 @@ def test_tune_writes_all_that_was_tried(tiny: "Tiny", losda: Losda, tmp_path: Pa
     row = table.loc[table["score"].idxmin()]
     assert document["best"] == {"anchor_scale": row["anchor_scale"]}
     assert row["columns"] == pytest.approx(row["score"])
+
+
+def test_all_settings_are_searched_with_one_api_of_our_own(
+    tiny: "Tiny", environment: dict[str, str], tmp_path: Path
+) -> None:
+    space = {"anchor_scale": [0.5, 1.0], "representativeness": [0.0, 0.3]}
+    path, out = search_file(tiny, tmp_path, space=space), tmp_path / "out"
+    command = ["tune", str(path), "--out", str(out), "--workers", "0"]
+    program = [sys.executable, "-c", "from flows.cli import app; app()"]
+    subprocess.run([*program, *command], env=environment, check=True)
+    assert len(pd.read_csv(out / "small.csv")) == 4
 
 
 def test_a_setting_that_does_not_exist_is_one_line(
