@@ -48,6 +48,17 @@ class Group(Model):
     """Labels of the networks."""
 
 
+class Cost(Model):
+    """Seconds and memory of one analysis of each method, measured in turn."""
+
+    network: Name
+    """Label of the network."""
+    methods: tuple[Name, ...] = ()
+    """Labels of the methods; all if empty."""
+    rounds: Annotated[int, Field(ge=1)] = 5
+    """Analyses of each method; their median counts."""
+
+
 class Benchmark(Model):
     """A comparison of assimilation methods."""
 
@@ -69,6 +80,8 @@ class Benchmark(Model):
     """How methods cycle."""
     uncycled: Uncycled = Uncycled()
     """How they are compared on single backgrounds."""
+    cost: Cost | None = None
+    """How their cost is measured; not at all if not given."""
 
 
 class Search(Model):

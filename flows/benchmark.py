@@ -6,6 +6,7 @@ anything but the processor. A case goes on where it was stopped, so the same com
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -46,9 +47,27 @@ def run_benchmark(
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
     with case_runner(directory, workers) as run:
         run(chosen)
+    measure(benchmark, directory)
     from tasks.benchmark_report import write_results
 
     return write_results(benchmark, directory)
+
+
+def measure(benchmark: Benchmark, directory: str) -> None:
+    """Measure the cost of the methods, alone and in a process of its own."""
+    if benchmark.cost is not None:
+        with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+            pool.submit(cost_work, benchmark, directory).result()
+
+
+def cost_work(benchmark: Benchmark, directory: str) -> None:
+    """Measure with one thread."""
+    import torch
+
+    from tasks.benchmark_cost import measure_cost
+
+    torch.set_num_threads(1)
+    measure_cost(benchmark, directory, lambda line: print(line, file=sys.stderr, flush=True))
 
 
 @contextmanager

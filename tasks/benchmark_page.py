@@ -21,8 +21,13 @@ Rows = Sequence[Mapping[str, Any]]
 WINDOW = 21
 
 
-def benchmark_page(benchmark: Benchmark, results: Rows, rows: pd.DataFrame) -> Page:
-    """Return the page of the results so far."""
+def benchmark_page(
+    benchmark: Benchmark,
+    results: Rows,
+    rows: pd.DataFrame,
+    cost: Mapping[str, Any] | None = None,
+) -> Page:
+    """Return the page of the results so far, and of the cost if it was measured."""
     pens = {
         method: Pen(method, PALETTE[k % len(PALETTE)], "-" if k < len(PALETTE) else "--")
         for k, method in enumerate(benchmark.methods)
@@ -38,6 +43,8 @@ def benchmark_page(benchmark: Benchmark, results: Rows, rows: pd.DataFrame) -> P
             figures += rank_histograms(chosen, pens)
         tables = [network_table(network, chosen) for network in part["network"].unique()]
         sections.append(Section(f"{kind}-{lead}", title, figures, tables))
+    if cost is not None:
+        sections.append(Section("cost", "Cost of one analysis", [], [cost_table(cost)]))
     cases = count_of(len(frame), "result")
     return Page(
         title=f"Benchmark {benchmark.name}",
@@ -65,6 +72,28 @@ def network_table(network: str, results: Rows) -> Table:
             means = [digits(row["analysis"]), spans[0], digits(row["background"])]
             body.append([str(row["method"]), *means, ratio, spans[1], *rest])
     return Table(header, body, network)
+
+
+def cost_table(cost: Mapping[str, Any]) -> Table:
+    """Return the table of seconds and memory."""
+    names = {"denoiser": "denoiser", "encoder": "encoder", "decoder": "decoder"}
+    names |= {"operator": "operator", "solver": "solver", "seconds": "all [s]"}
+    body = [
+        [
+            row["method"],
+            str(row["members"]),
+            *(digits(row[name]) for name in names),
+            digits(row["peak_memory"] / 2**20),
+        ]
+        for row in cost["rows"]
+    ]
+    caption = (
+        f"Seconds of each stage with its tangents and adjoints, median of analyses of the same first "
+        f"guess in turn ({cost['rows'][0]['observations']} observations, {cost['machine']}); the "
+        "solver has all that is no other stage. Memory is what one analysis takes beside the "
+        "components."
+    )
+    return Table(["method", "members", *names.values(), "memory [MiB]"], body, caption)
 
 
 def span(row: Mapping[str, Any], name: str) -> str:

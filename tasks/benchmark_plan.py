@@ -7,7 +7,7 @@ from configs import Config, load
 from configs.benchmark import Benchmark, Group
 from tasks.benchmark_case import Case
 
-__all__ = ["cases"]
+__all__ = ["case_config", "cases"]
 
 
 def cases(benchmark: Benchmark) -> list[Case]:
@@ -19,19 +19,22 @@ def cases(benchmark: Benchmark) -> list[Case]:
     base = load(benchmark.base, benchmark.settings)
     found: dict[str, Case] = {}
     for number, group in enumerate(benchmark.groups):
-        check_names(benchmark, group, number)
+        check_names(benchmark, group, f"groups.{number}")
         for case in group_cases(benchmark, group, base):
             found.setdefault(case.name, case)
+    if benchmark.cost is not None:
+        cost = Group(methods=benchmark.cost.methods, networks=(benchmark.cost.network,))
+        check_names(benchmark, cost, "cost")
     return list(found.values())
 
 
-def check_names(benchmark: Benchmark, group: Group, number: int) -> None:
+def check_names(benchmark: Benchmark, group: Group, where: str) -> None:
     """Refuse labels that the benchmark does not define."""
     for key, known in (("methods", benchmark.methods), ("networks", benchmark.networks)):
         for name in getattr(group, key):
             if name not in known:
                 allowed = ", ".join(known)
-                raise ValueError(f"groups.{number}.{key}: {name!r}; allowed: {allowed}")
+                raise ValueError(f"{where}.{key}: {name!r}; allowed: {allowed}")
 
 
 def group_cases(benchmark: Benchmark, group: Group, base: Config) -> Iterator[Case]:

@@ -123,3 +123,33 @@ def test_another_configuration_is_refused_in_the_same_directory(
     changed = load_benchmark(str(contest(tiny, tmp_path, networks=other)))
     with pytest.raises(ValueError, match=r"made with another config; use another --out"):
         run_benchmark(changed, str(done), workers=0)
+
+
+def test_the_cost_of_each_method_is_the_sum_of_its_stages_and_is_measured_once(
+    tiny: "Tiny", losda: Losda, tmp_path: Path
+) -> None:
+    cost = {"network": "columns", "rounds": 2}
+    path, out = contest(tiny, tmp_path, cost=cost), tmp_path / "out"
+    command = ("benchmark", path, "--out", out, "--workers", 0, "--json")
+    code, text, _ = losda(*command)
+    assert code == 0
+    rows = {row["method"]: row for row in json.loads(text)["cost"]["rows"]}
+    stages = ("denoiser", "encoder", "decoder", "operator", "solver")
+    for row in rows.values():
+        assert sum(row[stage] for stage in stages) == pytest.approx(row["seconds"], rel=0.5)
+        assert row["peak_memory"] >= 0
+    assert all(rows["losda"][stage] > 0 for stage in stages)
+    assert rows["free"]["decoder"] == rows["free"]["denoiser"] == 0
+    assert "Cost of one analysis" in (out / "benchmark.html").read_text()
+    written = (out / "cost.json").stat().st_mtime_ns
+    assert losda(*command)[0] == 0
+    assert (out / "cost.json").stat().st_mtime_ns == written
+
+
+def test_a_network_of_the_cost_that_is_not_there_is_refused(
+    tiny: "Tiny", losda: Losda, tmp_path: Path
+) -> None:
+    path = contest(tiny, tmp_path, cost={"network": "column"})
+    code, _, err = losda("benchmark", path, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith("losda: cost.networks: 'column'; allowed: columns")
