@@ -171,7 +171,7 @@ class Letkf(Model):
     """Factor on the background perturbations."""
     adaptive: bool = False
     """Whether a further factor, 0.8 to 2, follows the innovations."""
-    additive: Annotated[float, Field(ge=0)] = 1.5
+    additive: Annotated[float, Field(ge=0)] = 0.3
     """Size of the draws from the covariance of 3DVar that are added to the members."""
     to_perturbations: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Relaxation to the background's perturbations (RTPP)."""

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from configs.loading import load_benchmark, load_search, presets
 from tasks.benchmark_plan import cases
 
+TUNING = Path(__file__).parents[2] / "docs" / "tuning"
 Losda = Callable[..., tuple[int, str, str]]
 
 
@@ -38,3 +40,14 @@ def test_every_search_of_the_package_is_of_the_validation_period(name: str) -> N
     search = load_search(name)
     assert search.name == name
     assert "reference.segment=validation" in search.settings
+
+
+@pytest.mark.parametrize("path", sorted(TUNING.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_contest_has_the_settings_that_the_search_chose(path: Path) -> None:
+    table = pd.read_csv(path)
+    assert table["score"].idxmin() == table.index[table["best"]][-1]
+    search, contest = load_search(path.stem), load_benchmark("contest")
+    chosen = table.loc[table["score"].idxmin(), list(search.space)].dropna().to_dict()
+    method = search.method.model_dump(exclude_none=True) | chosen
+    found = contest.methods[path.stem].model_dump(exclude_none=True)
+    assert found == type(search.method).model_validate(method).model_dump(exclude_none=True)
