@@ -47,7 +47,8 @@ def run_benchmark(
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
     with case_runner(directory, workers) as run:
         run(chosen)
-    measure(benchmark, directory)
+    if not only:
+        measure(benchmark, directory)
     from tasks.benchmark_report import write_results
 
     return write_results(benchmark, directory)

@@ -99,8 +99,11 @@ class PrefectApi:
             self.listener.close()
 
     def stop(self) -> None:
-        """End the server, if it is ours."""
+        """End the server, if it is ours, when the last records of the flow's log have reached it."""
         if self.process is not None:
+            handlers = sys.modules.get("prefect.logging.handlers")
+            if handlers is not None and self.process.poll() is None:
+                handlers.APILogHandler().flush()
             self.process.terminate()
             try:
                 self.process.wait(10)

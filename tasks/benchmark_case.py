@@ -25,7 +25,7 @@ from torch import Tensor
 
 from configs import Config
 from models.observations.background import WindowBackground
-from models.observations.batch import to_observations
+from models.observations.batch import Observations, to_observations
 from models.randomness import torch_generator
 from models.verification.compact import compact_scores
 from tasks.assimilate import check_background
@@ -37,7 +37,7 @@ from tasks.source_digest import code_digest
 from tasks.store import write_bytes
 from tasks.timing import Stopwatch
 
-__all__ = ["Case", "case_rows", "run_case"]
+__all__ = ["Case", "case_rows", "observe", "run_case"]
 
 KEEP_EVERY = 20
 States = Float[Tensor, "member field lat lon"]
@@ -183,8 +183,7 @@ def analyze(
         FloatingPointError: The analysis has values that are not finite.
     """
     seed, spec, x_b = runtime.experiment.config.seed, runtime.spec, background.x_b
-    table = check_background(runtime, draw(runtime, time_, Stopwatch()), background)
-    observations = to_observations(table, spec, background)
+    observations = observe(runtime, time_, background)
     generators = [torch_generator(seed, time_, "analysis", k) for k in range(len(x_b))]
     began = time.perf_counter()
     analysis = runtime.method(x_b, time_, observations, generators)
@@ -198,8 +197,14 @@ def analyze(
         for (variable, metric), value in compact_scores(x, truth, spec, runtime.statistics).items()
     ]
     rows += [row(time_, part, "all", "seconds", value) for part, value in watch.seconds.items()]
-    used = float(table["used"].sum())
+    used = float(len(observations.y))
     return analysis.x_a, [*rows, row(time_, "observations", "all", "used", used)]
+
+
+def observe(runtime: Runtime, time_: pd.Timestamp, background: WindowBackground) -> Observations:
+    """Return the observations of a cycle that passed the check against the background."""
+    table = check_background(runtime, draw(runtime, time_, Stopwatch()), background)
+    return to_observations(table, runtime.spec, background)
 
 
 def row(time_: pd.Timestamp, source: str, variable: str, metric: str, value: float) -> Row:

@@ -1,9 +1,9 @@
 """Seconds and peak memory of one analysis of each method, by stage, measured in turn in one run.
 
 In each round every method analyzes the same first guess once, so that a slow moment of the machine
-meets all of them; the medians over the rounds count. A first analysis of each, which is not timed,
-loads what it needs; its memory is the rise of the resident set (of what is allocated on the device,
-where there is one) above what was there before.
+meets all of them; the medians over the rounds count. Before that each makes two: the first loads what
+stays in memory, such as eigenvectors; the memory is by how much the second raises the resident set
+(what is allocated on the device, where there is one).
 
 DIRECTORY/cost.json    what was measured, on what, with which code
 """
@@ -22,13 +22,11 @@ import torch
 
 from configs.benchmark import Benchmark
 from models.methods.base import Analysis
-from models.observations.batch import to_observations
 from models.randomness import torch_generator
-from tasks.assimilate import check_background
+from tasks.benchmark_case import observe
 from tasks.benchmark_plan import case_config
 from tasks.experiment import Experiment
 from tasks.forecast import first_guess
-from tasks.ingest import draw
 from tasks.runtime import open_runtime
 from tasks.source_digest import code_digest
 from tasks.stage_clock import StageClock, TimedObservations, timed_components
@@ -120,11 +118,9 @@ def analyzer(benchmark: Benchmark, method: str, directory: str) -> Analyzer:
     base = load(benchmark.base, benchmark.settings)
     config = case_config(benchmark, base, method, benchmark.cost.network, 0)
     runtime = open_runtime(Experiment(root=str(Path(directory) / "cost"), config=config))
-    time_, watch = runtime.experiment.start, Stopwatch()
-    background = first_guess(runtime, watch)
-    table = check_background(runtime, draw(runtime, time_, watch), background)
-    observations = to_observations(table, runtime.spec, background)
-    x_b = background.x_b
+    time_ = runtime.experiment.start
+    background = first_guess(runtime, Stopwatch())
+    observations, x_b = observe(runtime, time_, background), background.x_b
 
     def analyze(clock: StageClock) -> Analysis:
         generators = [torch_generator(0, time_, "analysis", k) for k in range(len(x_b))]
@@ -148,15 +144,14 @@ def stage_seconds(each: Analyzer) -> dict[str, float]:
 
 def peak_memory(each: Analyzer) -> float:
     """Return the bytes by which one analysis raises the memory; NaN where that is not known."""
+    each.analyze(StageClock())
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         each.analyze(StageClock())
         return float(torch.cuda.max_memory_allocated() - before)
     if platform.system() != "Linux":
-        each.analyze(StageClock())
         return float("nan")
-    each.analyze(StageClock())  # what stays in memory, such as eigenvectors, is the method's own
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest resident set so far
     before = resident("VmRSS")

@@ -148,7 +148,7 @@ def through_time(benchmark: Benchmark, rows: pd.DataFrame, pens: Mapping[str, Pe
 def plain_numbers(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis out, at 1, 2 and 5."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

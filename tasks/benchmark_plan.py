@@ -1,6 +1,6 @@
 """The cases of a benchmark: which method meets which network, with which seed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 
 from configs import Config, load
@@ -19,22 +19,21 @@ def cases(benchmark: Benchmark) -> list[Case]:
     base = load(benchmark.base, benchmark.settings)
     found: dict[str, Case] = {}
     for number, group in enumerate(benchmark.groups):
-        check_names(benchmark, group, f"groups.{number}")
+        check_names(group.methods, benchmark.methods, f"groups.{number}.methods")
+        check_names(group.networks, benchmark.networks, f"groups.{number}.networks")
         for case in group_cases(benchmark, group, base):
             found.setdefault(case.name, case)
     if benchmark.cost is not None:
-        cost = Group(methods=benchmark.cost.methods, networks=(benchmark.cost.network,))
-        check_names(benchmark, cost, "cost")
+        check_names(benchmark.cost.methods, benchmark.methods, "cost.methods")
+        check_names([benchmark.cost.network], benchmark.networks, "cost.network")
     return list(found.values())
 
 
-def check_names(benchmark: Benchmark, group: Group, where: str) -> None:
+def check_names(names: Sequence[str], known: Collection[str], where: str) -> None:
     """Refuse labels that the benchmark does not define."""
-    for key, known in (("methods", benchmark.methods), ("networks", benchmark.networks)):
-        for name in getattr(group, key):
-            if name not in known:
-                allowed = ", ".join(known)
-                raise ValueError(f"{where}.{key}: {name!r}; allowed: {allowed}")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{where}: {name!r}; allowed: {', '.join(known)}")
 
 
 def group_cases(benchmark: Benchmark, group: Group, base: Config) -> Iterator[Case]:

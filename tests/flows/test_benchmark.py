@@ -152,4 +152,4 @@ def test_a_network_of_the_cost_that_is_not_there_is_refused(
     path = contest(tiny, tmp_path, cost={"network": "column"})
     code, _, err = losda("benchmark", path, "--out", tmp_path / "out")
     assert code == 2
-    assert err.startswith("losda: cost.networks: 'column'; allowed: columns")
+    assert err.startswith("losda: cost.network: 'column'; allowed: columns")

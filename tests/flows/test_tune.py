@@ -81,7 +81,10 @@ def test_all_settings_are_searched_with_one_api_of_our_own(
     path, out = search_file(tiny, tmp_path, space=space), tmp_path / "out"
     command = ["tune", str(path), "--out", str(out), "--workers", "0"]
     program = [sys.executable, "-c", "from flows.cli import app; app()"]
-    subprocess.run([*program, *command], env=environment, check=True)
+    done = subprocess.run(
+        [*program, *command], env=environment, check=True, stderr=subprocess.PIPE, text=True
+    )
+    assert "Error logging" not in done.stderr
     assert len(pd.read_csv(out / "small.csv")) == 4
 
 
