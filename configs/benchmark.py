@@ -70,6 +70,8 @@ class Benchmark(Model):
     """Changes of it, as key=value."""
     reference: Name
     """Label of the method that the others are compared with."""
+    ensemble_reference: Name | None = None
+    """Label of the ensemble whose CRPS the others' are compared with."""
     methods: dict[Name, Method]
     """What is compared, by label."""
     networks: dict[Name, Network]

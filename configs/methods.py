@@ -173,6 +173,10 @@ class Letkf(Model):
     """Whether a further factor, 0.8 to 2, follows the innovations."""
     additive: Annotated[float, Field(ge=0)] = 0.3
     """Size of the draws from the covariance of 3DVar that are added to the members."""
+    static_members: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Draws from the covariance of 3DVar that are further members in the analysis; none if not given."""
+    static: Positive = 1.0
+    """Size of their perturbations."""
     to_perturbations: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Relaxation to the background's perturbations (RTPP)."""
     to_spread: Annotated[float, Field(ge=0)] = 0.0

@@ -63,8 +63,8 @@ class CoarseColumns:
         )
 
     def interpolate(
-        self, weights: Float[Tensor, "coarse member member"], columns: Int[Tensor, "part"]
-    ) -> Float[Tensor, "part member member"]:
+        self, weights: Float[Tensor, "coarse joint column"], columns: Int[Tensor, "part"]
+    ) -> Float[Tensor, "part joint column"]:
         """Return the weights of some columns of the grid from those of the coarse columns."""
         share = self.share[columns].to(weights)
         index = self.index[columns].to(weights.device)

@@ -3,7 +3,8 @@
 Errors are the analyses' `mse` in units of the 24 h background-error variance, mean over cycles
 after the spin-up and over seeds. Each method is compared with the benchmark's reference method on
 the same cycles: the ratio of the means with an interval of 99 % from the circular block bootstrap;
-a difference is significant at 1 % where the interval does not hold 1.
+a difference is significant at 1 % where the interval does not hold 1. The ensembles' `crps` is
+compared with that of the benchmark's reference ensemble likewise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,7 +60,10 @@ def after_spin_up(benchmark: Benchmark, rows: pd.DataFrame) -> pd.DataFrame:
 def group_rows(benchmark: Benchmark, part: pd.DataFrame, block: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of all methods on one network."""
     errors = series_of(part, "analysis", "mse")
-    reference = errors.get(benchmark.reference)
+    scores = series_of(part, "analysis", "crps")
+    pairs = [("ratio", errors, benchmark.reference)]
+    if benchmark.ensemble_reference is not None:
+        pairs.append(("crps_ratio", scores, benchmark.ensemble_reference))
     for method in benchmark.methods:
         if method not in errors:
             continue
@@ -67,8 +71,8 @@ def group_rows(benchmark: Benchmark, part: pd.DataFrame, block: int) -> Iterator
         row |= mean_row(errors[method], "analysis", block)
         for source in ("background", "analysis"):
             row |= source_means(part[part["method"] == method], source)
-        if reference is not None and len(reference) == len(errors[method]):
-            row |= ratio_row(errors[method], reference, block)
+        for name, series, reference in pairs:
+            row |= ratio_row(name, series.get(method), series.get(reference), block)
         yield row
 
 
@@ -88,14 +92,21 @@ def mean_row(values: Values, name: str, block: int) -> dict[str, Any]:
     return found | {f"{name}_low": low, f"{name}_high": high}
 
 
-def ratio_row(values: Values, reference: Values, block: int) -> dict[str, Any]:
-    """Return the ratio of means to the reference method with its interval of 99 %, likewise."""
-    found = {"ratio": float(values.mean() / reference.mean())}
+def ratio_row(
+    name: str, values: Values | None, reference: Values | None, block: int
+) -> dict[str, Any]:
+    """Return the ratio of means to the reference's with its interval of 99 %, likewise.
+
+    Nothing is returned where one of them is missing, or has not come as far as the other.
+    """
+    if values is None or reference is None or len(values) != len(reference):
+        return {}
+    found = {name: float(values.mean() / reference.mean())}
     if len(values) < FEWEST * block:
         return found
     own, other = block_means(np.stack([values, reference]), block)
     low, high = interval(own / other, 0.99)
-    return found | {"ratio_low": low, "ratio_high": high}
+    return found | {f"{name}_low": low, f"{name}_high": high}
 
 
 def source_means(rows: pd.DataFrame, source: str) -> dict[str, Any]:

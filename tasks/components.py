@@ -73,7 +73,7 @@ def method_components(options: Method) -> list[str]:
     if isinstance(options, ThreeDVarOptions):
         return ["background_error", *(latent if options.corrected else [])]
     if isinstance(options, LetkfOptions):
-        static = ["background_error"] if options.additive else []
+        static = ["background_error"] if options.additive or options.static_members else []
         return static + (latent if options.corrected else [])
     return latent
 

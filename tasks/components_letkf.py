@@ -10,9 +10,10 @@ from models.inflation import Inflation
 from models.localization import ObservationLocalization
 from models.methods.base import AssimilationMethod
 from models.methods.corrected import Corrected
-from models.methods.letkf import LETKF, LETKFSettings, ModelErrorDraws
+from models.methods.letkf import LETKF, LETKFSettings
 from models.normalization import Statistics
 from models.state import StateSpec
+from models.static_members import Draws, StaticMembers
 from tasks.components_variational import covariance_of, known_error
 from tasks.registry import LoadedComponent
 
@@ -34,25 +35,25 @@ def letkf(
         options: The configuration.
         statistics: Climatology and error sizes.
         spec: Layout of the states.
-        parts: The covariance of 3DVar for additive inflation; autoencoder and denoiser for a
-            correction of the background.
+        parts: The covariance of 3DVar for additive inflation and static members; autoencoder and
+            denoiser for a correction of the background.
     """
     names = ("factor", "additive", "to_perturbations", "to_spread")
     chosen = {name: getattr(options, name) for name in names}
     inflation = Inflation(**chosen, adaptive=ADAPTIVE if options.adaptive else None)
     single = {} if options.half_width_q is None else {HUMIDITY: options.half_width_q}
     localization = ObservationLocalization(options.half_width, single, options.vertical)
-    settings = LETKFSettings(localization, inflation, options.coarsen)
-    draws = model_error(parts["background_error"], statistics, spec) if options.additive else None
+    static = StaticMembers(options.static_members or 0, options.static)
+    settings = LETKFSettings(localization, inflation, static, options.coarsen)
+    drawn = options.additive or options.static_members
+    draws = model_error(parts["background_error"], statistics, spec) if drawn else None
     method = LETKF(spec, settings, statistics, draws)
     if not options.corrected:
         return method
     return Corrected(method, statistics, known_error(spec, parts))
 
 
-def model_error(
-    component: LoadedComponent, statistics: Statistics, spec: StateSpec
-) -> ModelErrorDraws:
+def model_error(component: LoadedComponent, statistics: Statistics, spec: StateSpec) -> Draws:
     """Return draws from the covariance of 3DVar [SI]."""
     covariance = covariance_of(component, statistics, spec)
 

@@ -8,6 +8,7 @@ from tasks.benchmark_summary import summary
 BENCHMARK = Benchmark(
     name="b",
     reference="one",
+    ensemble_reference="two",
     methods={"one": {"kind": "free"}, "two": {"kind": "free"}},
     networks={"n": {"kind": "columns"}},
     groups=(),
@@ -22,7 +23,15 @@ def rows(kind: str, count: int) -> pd.DataFrame:
     parts = []
     for method, factor in (("one", 1.0), ("two", 1.1)):
         for source, scale in (("analysis", 1.0), ("background", 1.5)):
-            for metric in ("mse", "mse_climatology", "seconds"):
+            for metric in (
+                "mse",
+                "mse_climatology",
+                "seconds",
+                "variance",
+                "crps",
+                "rank_0",
+                "rank_1",
+            ):
                 value = factor * scale * common
                 table = {"cycle_time": times, "source": source, "metric": metric, "value": value}
                 names = {"method": method, "kind": kind, "lead_hours": 0, "network": "n"}
@@ -36,6 +45,7 @@ def test_paired_differences_are_sharper_than_the_means() -> None:
     assert one["ratio"] == 1 and two["ratio"] == pytest.approx(1.1)
     assert two["ratio_low"] == pytest.approx(1.1) == two["ratio_high"]
     assert two["analysis_high"] - two["analysis_low"] > 0.05
+    assert one["crps_ratio"] == pytest.approx(1 / 1.1) == one["crps_ratio_low"]
     assert two["background"] == pytest.approx(1.5 * two["analysis"])
 
 
@@ -43,3 +53,11 @@ def test_few_analyses_have_no_interval() -> None:
     one, two = summary(BENCHMARK, rows("uncycled", 12))
     assert "analysis_low" not in one and "ratio_low" not in two
     assert "analysis_low" in summary(BENCHMARK, rows("uncycled", 40))[0]
+
+
+def test_a_method_that_has_come_less_far_is_not_compared() -> None:
+    table = rows("cycled", 200)
+    last = table["cycle_time"].max()
+    one, two = summary(BENCHMARK, table[(table["cycle_time"] < last) | (table["method"] == "one")])
+    assert "ratio" not in two and one["ratio"] == 1
+    assert one["analyses"] == two["analyses"] + 1

@@ -19,6 +19,7 @@ from models.normalization import Statistics
 from models.observations.batch import Observations
 from models.observations.operator import InterpolationOperator
 from models.state import StateSpec, Variable
+from models.static_members import StaticMembers
 from models.world.constants import EARTH
 
 TIME = pd.Timestamp("2005-01-01")
@@ -324,6 +325,22 @@ def test_additive_inflation_comes_before_the_update() -> None:
     torch.testing.assert_close(x_a, filtered(LETKFSettings(), noisy, observed))
 
 
+def test_static_members_make_it_the_kalman_filter_of_the_hybrid_covariance() -> None:
+    x_b, observed = ensemble(), observe(GLOBE, 40)
+    settings = LETKFSettings(NOWHERE, static=StaticMembers(8, 0.7))
+    x_a = filtered(settings, x_b, observed, model_error=draws).flatten(1)
+    g = generators()
+    s = 0.7 * centered(torch.cat([draws(g), draws(g)])[:8].double().flatten(1))[1].T
+    mean, x = (value.flatten(-3) for value in centered(x_b))
+    h, p = matrix(observed, GLOBE), x.T @ x / (MEMBERS - 1) + s @ s.T / 7
+    r = observed.error.square().diag()
+    gain = p @ h.T @ torch.linalg.inv(h @ p @ h.T + r)
+    torch.testing.assert_close(x_a.mean(0), mean + gain @ (observed.y - h @ mean))
+    inside = torch.eye(len(mean)).double() + p @ h.T @ torch.linalg.inv(r) @ h
+    root = torch.from_numpy(np.real(scipy.linalg.sqrtm(inside.numpy())))
+    torch.testing.assert_close(centered(x_a)[1], torch.linalg.solve(root, x.T).T)
+
+
 def test_without_observations_the_background_stays_but_for_inflation() -> None:
     x_b, none = ensemble().float(), observe(GLOBE, 0)
     settings = LETKFSettings(inflation=Inflation(1.0, (0.5, 2.0), 0.0, 0.5, 0.5))
@@ -418,8 +435,12 @@ def test_one_member_and_missing_model_error_are_refused() -> None:
     with pytest.raises(ValueError, match="1 member, at least 2"):
         filtered(LETKFSettings(), ensemble(members=1), observe(GLOBE, 5))
     additive = LETKFSettings(inflation=Inflation(additive=1.0))
-    with pytest.raises(ValueError, match="needs draws of the model error"):
-        LETKF(GLOBE, additive)
+    static = LETKFSettings(static=StaticMembers(8))
+    for settings in (additive, static):
+        with pytest.raises(ValueError, match="need draws of the model error"):
+            LETKF(GLOBE, settings)
+    with pytest.raises(ValueError, match="static members 1: allowed is 0, or 2 and more"):
+        StaticMembers(1)
     with pytest.raises(ValueError, match=r"model error has the shape \(5, 7, 6, 12\)"):
         filtered(additive, ensemble(), observe(GLOBE, 5), model_error=lambda g: draws(g[:5]))
     with pytest.raises(ValueError, match="coarsen 0"):
