@@ -1,9 +1,9 @@
 """The configuration of a benchmark: methods × networks × seeds on the same world."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Duration, Model
 from configs.methods import Method
@@ -103,9 +103,17 @@ class Search(Model):
     """How often the settings are gone through."""
     networks: dict[Name, Network]
     """What is observed; the geometric mean of the errors counts."""
+    metric: Literal["mse", "crps"] = "mse"
+    """What is as small as possible: the error of the mean, or the ensemble's CRPS."""
     cycles: Annotated[int, Field(ge=1)] = 60
     """Length of the cycles."""
     spin_up: Annotated[int, Field(ge=0)] = 20
     """Cycles at the start that the means leave out."""
     seed: Seed = 0
     """Seed of networks and errors."""
+
+    @model_validator(mode="after")
+    def _ensembles_have_a_crps(self) -> Self:
+        if self.metric == "crps" and getattr(self.method, "members", 1) == 1:
+            raise ValueError("metric: crps; allowed is mse, or a method with members")
+        return self

@@ -2,8 +2,8 @@
 
 The settings are gone through one after the other: all values of one are tried with the best values
 so far of the others. A choice is judged by the geometric mean over the networks of its mean
-analysis error after the spin-up, in units of the 24 h background-error variance; a cycle that blows
-up counts as infinite.
+analysis error after the spin-up, in units of the 24 h background-error variance (or its CRPS, in
+units of that error); a cycle that blows up counts as infinite.
 """
 
 import hashlib
@@ -99,5 +99,5 @@ def case_error(search: Search, case: Case, directory: str) -> float:
     if not len(rows) or rows["cycle_time"].nunique() < case.steps:
         return math.inf
     start = rows["cycle_time"].min() + search.spin_up * pd.Timedelta(case.every)
-    chosen = (rows["metric"] == "mse") & (rows["source"] == "analysis")
+    chosen = (rows["metric"] == search.metric) & (rows["source"] == "analysis")
     return float(rows.loc[chosen & (rows["cycle_time"] >= start), "value"].mean())

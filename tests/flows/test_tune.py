@@ -74,6 +74,20 @@ def test_tune_writes_all_that_was_tried(tiny: "Tiny", losda: Losda, tmp_path: Pa
     assert row["columns"] == pytest.approx(row["score"])
 
 
+def test_ensembles_can_be_judged_by_their_crps(tiny: "Tiny", losda: Losda, tmp_path: Path) -> None:
+    scores = {}
+    for metric in ("mse", "crps"):
+        path = search_file(tiny, tmp_path, method={"kind": "l3dvar", "members": 3}, metric=metric)
+        code, _, _ = losda("tune", path, "--out", tmp_path / metric, "--workers", 0, "--json")
+        scores[metric] = pd.read_csv(tmp_path / metric / "small.csv")["score"]
+        assert code == 0
+    assert (scores["crps"] != scores["mse"]).all()
+    path = search_file(tiny, tmp_path, metric="crps")
+    code, out, err = losda("tune", path, "--out", tmp_path / "none")
+    assert (code, out) == (2, "")
+    assert "metric: crps; allowed is mse, or a method with members" in err
+
+
 def test_all_settings_are_searched_with_one_api_of_our_own(
     tiny: "Tiny", environment: dict[str, str], tmp_path: Path
 ) -> None:
