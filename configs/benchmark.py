@@ -46,6 +46,8 @@ class Group(Model):
     """Labels of the methods."""
     networks: tuple[Name, ...]
     """Labels of the networks."""
+    analyses: Annotated[int, Field(ge=1)] | None = None
+    """Number of cycles or dates of this group, if it is another than of all."""
 
 
 class Cost(Model):

@@ -62,13 +62,18 @@ def benchmark_page(
 
 def network_table(network: str, results: Rows) -> Table:
     """Return the table of one network."""
-    header = ["method", "analysis", "95 %", "background", "ratio", "99 %"]
+    header = ["method", "analyses", "error", "95 %", "background", "ratio", "99 %"]
     header += ["CRPS", "ratio", "99 %"]
     header += ["spread/error\nanalysis", "spread/error\nbackground", "seconds"]
     body = []
     for row in results:
         if row["network"] == network:
-            cells = [digits(row["analysis"]), span(row, "analysis"), digits(row["background"])]
+            cells = [
+                str(row["analyses"]),
+                digits(row["analysis"]),
+                span(row, "analysis"),
+                digits(row["background"]),
+            ]
             cells += [digits(row.get("ratio")), span(row, "ratio")]
             cells += [digits(row.get("analysis_crps"))]
             cells += [digits(row.get("crps_ratio")), span(row, "crps_ratio")]

@@ -11,7 +11,7 @@ __all__ = ["case_config", "cases"]
 
 
 def cases(benchmark: Benchmark) -> list[Case]:
-    """Return all cases, the short ones of each group first.
+    """Return all cases, the short ones of each group first; of a case in two groups the longer.
 
     Raises:
         ValueError: A group names a method or a network that is not there.
@@ -22,7 +22,8 @@ def cases(benchmark: Benchmark) -> list[Case]:
         check_names(group.methods, benchmark.methods, f"groups.{number}.methods")
         check_names(group.networks, benchmark.networks, f"groups.{number}.networks")
         for case in group_cases(benchmark, group, base):
-            found.setdefault(case.name, case)
+            if case.name not in found or case.steps > found[case.name].steps:
+                found[case.name] = case
     if benchmark.cost is not None:
         check_names(benchmark.cost.methods, benchmark.methods, "cost.methods")
         check_names([benchmark.cost.network], benchmark.networks, "cost.network")
@@ -55,7 +56,7 @@ def group_cases(benchmark: Benchmark, group: Group, base: Config) -> Iterator[Ca
                         seed=seed,
                         lead=lead,
                         every=every,
-                        steps=steps,
+                        steps=group.analyses or steps,
                         config=case_config(benchmark, base, method, network, seed),
                     )
 

@@ -2,7 +2,7 @@
 
 Errors are the analyses' `mse` in units of the 24 h background-error variance, mean over cycles
 after the spin-up and over seeds. Each method is compared with the benchmark's reference method on
-the same cycles: the ratio of the means with an interval of 99 % from the circular block bootstrap;
+the cycles that both have: the ratio of the means with an interval of 99 % from the circular block bootstrap;
 a difference is significant at 1 % where the interval does not hold 1. The ensembles' `crps` is
 compared with that of the benchmark's reference ensemble likewise.
 """
@@ -24,7 +24,7 @@ BLOCKS = {"cycled": 20, "uncycled": 4}
 #: With fewer blocks there is no interval: that of one block has no width.
 FEWEST = 5
 Values = NDArray[np.float64]
-Series = dict[str, Values]
+Series = dict[str, pd.Series]
 
 
 def summary(benchmark: Benchmark, rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def group_rows(benchmark: Benchmark, part: pd.DataFrame, block: int) -> Iterator
         if method not in errors:
             continue
         row: dict[str, Any] = {"method": method, "analyses": len(errors[method])}
-        row |= mean_row(errors[method], "analysis", block)
+        row |= mean_row(errors[method].to_numpy(), "analysis", block)
         for source in ("background", "analysis"):
             row |= source_means(part[part["method"] == method], source)
         for name, series, reference in pairs:
@@ -79,8 +79,8 @@ def group_rows(benchmark: Benchmark, part: pd.DataFrame, block: int) -> Iterator
 def series_of(part: pd.DataFrame, source: str, metric: str) -> Series:
     """Return the values of each method in the order of seed and time."""
     rows = part[(part["source"] == source) & (part["metric"] == metric)]
-    rows = rows[rows["variable"] == "all"].sort_values(["seed", "cycle_time"])
-    return {str(name): group["value"].to_numpy() for name, group in rows.groupby("method")}
+    rows = rows[rows["variable"] == "all"].set_index(["seed", "cycle_time"]).sort_index()
+    return {str(name): group["value"] for name, group in rows.groupby("method")}
 
 
 def mean_row(values: Values, name: str, block: int) -> dict[str, Any]:
@@ -93,18 +93,22 @@ def mean_row(values: Values, name: str, block: int) -> dict[str, Any]:
 
 
 def ratio_row(
-    name: str, values: Values | None, reference: Values | None, block: int
+    name: str, series: pd.Series | None, reference: pd.Series | None, block: int
 ) -> dict[str, Any]:
     """Return the ratio of means to the reference's with its interval of 99 %, likewise.
 
-    Nothing is returned where one of them is missing, or has not come as far as the other.
+    The means are those of the analyses that both have; nothing is returned if there are none.
     """
-    if values is None or reference is None or len(values) != len(reference):
+    if series is None or reference is None:
         return {}
-    found = {name: float(values.mean() / reference.mean())}
-    if len(values) < FEWEST * block:
+    pair = pd.concat([series, reference], axis=1, join="inner").to_numpy().T
+    count = pair.shape[1]
+    if not count:
+        return {}
+    found = {f"{name}_analyses": count, name: float(pair[0].mean() / pair[1].mean())}
+    if count < FEWEST * block:
         return found
-    own, other = block_means(np.stack([values, reference]), block)
+    own, other = block_means(pair, block)
     low, high = interval(own / other, 0.99)
     return found | {f"{name}_low": low, f"{name}_high": high}
 

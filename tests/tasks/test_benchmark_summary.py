@@ -55,9 +55,11 @@ def test_few_analyses_have_no_interval() -> None:
     assert "analysis_low" in summary(BENCHMARK, rows("uncycled", 40))[0]
 
 
-def test_a_method_that_has_come_less_far_is_not_compared() -> None:
+def test_methods_are_compared_on_the_analyses_that_both_have() -> None:
     table = rows("cycled", 200)
-    last = table["cycle_time"].max()
+    chosen = (table["method"] == "two") & (table["cycle_time"] >= pd.Timestamp("2005-02-01"))
+    table.loc[chosen & (table["metric"] == "mse"), "value"] *= 100
+    last = pd.Timestamp("2005-02-01")
     one, two = summary(BENCHMARK, table[(table["cycle_time"] < last) | (table["method"] == "one")])
-    assert "ratio" not in two and one["ratio"] == 1
-    assert one["analyses"] == two["analyses"] + 1
+    assert two["ratio"] == pytest.approx(1.1) == two["ratio_high"]
+    assert two["analyses"] == two["ratio_analyses"] == 4 * 31 - 10 < one["analyses"]
