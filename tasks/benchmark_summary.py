@@ -2,9 +2,9 @@
 
 Errors are the analyses' `mse` in units of the 24 h background-error variance, mean over cycles
 after the spin-up and over seeds. Each method is compared with the benchmark's reference method on
-the cycles that both have: the ratio of the means with an interval of 99 % from the circular block bootstrap;
-a difference is significant at 1 % where the interval does not hold 1. The ensembles' `crps` is
-compared with that of the benchmark's reference ensemble likewise.
+the cycles that both have: the ratio of the means with an interval of 99 % from the circular block
+bootstrap; a difference is significant at 1 % where the interval does not hold 1. The ensembles'
+`crps` is compared with that of the benchmark's reference ensemble likewise.
 """
 
 from collections.abc import Iterator, Mapping

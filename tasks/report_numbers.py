@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.verification.bootstrap import block_means, interval
+
 SOURCES = ("free", "background", "analysis")
 ALL = "all"
 NORMALIZED = "mse_climatology"
 BACKGROUND_UNITS = "mse_background_24h"
 ROOTS = ("rmse", "spread")
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,12 @@ def variables_in(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name in names.unique() if name != ALL]
 
 
-def difference_interval(
-    differences: NDArray[np.float64], generator: np.random.Generator
-) -> tuple[float, float]:
+def difference_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     """Return the 95 % interval of the mean of a serially correlated series."""
     count = len(differences)
     if count < 4:
         return math.nan, math.nan
-    length = math.ceil(math.sqrt(count))
-    starts = generator.integers(0, count, (RESAMPLES, math.ceil(count / length)))
-    index = (starts[..., None] + np.arange(length)).reshape(RESAMPLES, -1)[:, :count] % count
-    low, high = np.quantile(differences[index].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    return interval(block_means(differences[None], math.ceil(math.sqrt(count)))[0])
 
 
 def summary(scores: pd.DataFrame) -> list[SummaryRow]:
@@ -122,7 +117,7 @@ def row_of(variable: str, metric: str, errors: pd.DataFrame, rmse: pd.DataFrame)
         {name: float(table[name].mean()) for name in SOURCES if name in table},
         {name: float(squares[name].mean()) ** 0.5 for name in SOURCES if name in squares},
         float(differences.mean()) if len(differences) else math.nan,
-        difference_interval(differences, np.random.default_rng(0)),
+        difference_interval(differences),
     )
 
 

@@ -11,7 +11,7 @@ from tasks.report_style import digits
 
 def test_the_interval_of_independent_differences_is_the_normal_one() -> None:
     sample = np.random.default_rng(3).standard_normal(900)
-    low, high = difference_interval(sample, np.random.default_rng(0))
+    low, high = difference_interval(sample)
     assert low < sample.mean() < high
     assert high - low == pytest.approx(2 * 1.96 / 30, rel=0.2)
 
@@ -22,9 +22,7 @@ def test_serial_correlation_widens_the_interval() -> None:
     for i in range(1, 400):
         series[i] = 0.9 * series[i - 1] + generator.standard_normal()
     shuffled = generator.permutation(series)
-    widths = [
-        np.diff(difference_interval(x, np.random.default_rng(0)))[0] for x in (series, shuffled)
-    ]
+    widths = [np.diff(difference_interval(x))[0] for x in (series, shuffled)]
     assert widths[0] > 2 * widths[1]
 
 
