@@ -129,7 +129,8 @@ class LETKF:
         average, perturbation = centered(x)
         z = self.static(x, generators)
         if len(z):
-            y = joint(y, centered(observations.equivalents(average + z))[1])
+            # what is added for other times than the cycle's is the members' and drops out here
+            y = joint(y, centered(observations.operator(average + z))[1])
         factor = self.settings.inflation.prior_factor(innovation, y, error)
         prior, y = factor * perturbation, factor * y
         departures = torch.cat([y, innovation[None]]) / error

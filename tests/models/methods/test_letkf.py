@@ -341,6 +341,15 @@ def test_static_members_make_it_the_kalman_filter_of_the_hybrid_covariance() -> 
     torch.testing.assert_close(centered(x_a)[1], torch.linalg.solve(root, x.T).T)
 
 
+def test_static_members_meet_observations_of_other_times() -> None:
+    x_b, observed = ensemble(), observe(GLOBE, 40)
+    settings = LETKFSettings(static=StaticMembers(8, 0.7))
+    later = torch.linspace(-1, 1, 40, dtype=torch.float64)
+    shifted = replace(observed, y=observed.y + later, offset=later.expand(MEMBERS, -1))
+    analyses = [filtered(settings, x_b, o, model_error=draws) for o in (observed, shifted)]
+    torch.testing.assert_close(*analyses)
+
+
 def test_without_observations_the_background_stays_but_for_inflation() -> None:
     x_b, none = ensemble().float(), observe(GLOBE, 0)
     settings = LETKFSettings(inflation=Inflation(1.0, (0.5, 2.0), 0.0, 0.5, 0.5))
