@@ -3,6 +3,7 @@
 DIRECTORY/benchmark.parquet   all rows of all cases
 DIRECTORY/benchmark.csv       one row for each method on each network
 DIRECTORY/benchmark.json      the same, with the configuration
+DIRECTORY/benchmark.md        tables in Markdown
 DIRECTORY/benchmark.html      tables and plots
 DIRECTORY/cost.json           cost of the methods, if it was measured (`tasks.benchmark_cost`)
 """
@@ -18,6 +19,7 @@ import pandas as pd
 from configs.benchmark import Benchmark
 from tasks.benchmark_case import case_rows
 from tasks.benchmark_cost import read_cost
+from tasks.benchmark_markdown import markdown
 from tasks.benchmark_page import benchmark_page
 from tasks.benchmark_plan import cases
 from tasks.benchmark_summary import summary
@@ -39,6 +41,7 @@ def write_results(benchmark: Benchmark, directory: str) -> dict[str, Any]:
     write_bytes(str(folder / "benchmark.parquet"), buffer.getvalue())
     flat = pd.DataFrame(found).drop(columns=RANKS, errors="ignore")
     write_bytes(str(folder / "benchmark.csv"), flat.to_csv(index=False).encode())
+    write_bytes(str(folder / "benchmark.md"), markdown(benchmark, found).encode())
     cost = read_cost(benchmark, directory)
     document = {
         "benchmark": benchmark.model_dump(mode="json", exclude_none=True),

@@ -1,8 +1,11 @@
+"""From the rows of a benchmark to its summary, and to the tables in Markdown."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from configs.benchmark import Benchmark
+from tasks.benchmark_markdown import markdown
 from tasks.benchmark_summary import summary
 
 BENCHMARK = Benchmark(
@@ -63,3 +66,18 @@ def test_methods_are_compared_on_the_analyses_that_both_have() -> None:
     one, two = summary(BENCHMARK, table[(table["cycle_time"] < last) | (table["method"] == "one")])
     assert two["ratio"] == pytest.approx(1.1) == two["ratio_high"]
     assert two["analyses"] == two["ratio_analyses"] == 4 * 31 - 10 < one["analyses"]
+
+
+def test_each_method_stands_beside_the_reference_on_each_network() -> None:
+    text = markdown(BENCHMARK, summary(BENCHMARK, rows("cycled", 200)))
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == ["| method", "n |"]
+    one, two = lines[2][1].removesuffix(" |"), lines[3][1].removesuffix(" |")
+    assert two.endswith(" (×1.10, 1.10–1.10)") and "×" not in one
+    assert float(two.split()[0]) > float(one)
+
+
+def test_ensembles_have_a_table_of_their_own() -> None:
+    text = markdown(BENCHMARK, summary(BENCHMARK, rows("uncycled", 12)))
+    assert "## Single analyses of 0 h forecasts: CRPS" in text
+    assert text.count("| one | ") == 2 and text.count("(×0.909)") == 1
