@@ -44,9 +44,9 @@ def rerun(
     plan = Plan.read(root).at_once()
     wanted = _wanted(plan, cycle, stage, stale)
     if dry_run:
-        reopened = stages_to_reopen(plan, wanted, only) if wanted else []
+        reopened = stages_to_reopen(plan, wanted, only)
     else:
-        reopened = list(reopen(plan, wanted, reason, only)) if wanted else []
+        reopened = list(reopen(plan, wanted, reason, only))
     return {
         "experiment": root,
         "dry_run": dry_run,

@@ -111,8 +111,8 @@ def _require_makable(
     if only and chosen != set(wanted):
         names = _names(_removed_sources(plan, set(wanted)))
         raise ValueError(f"{_names(wanted)} of {plan.root} reads what clean-up removed: {names}")
-    first, earliest = (min(time for time, _ in stages) for stages in (wanted, chosen))
-    if earliest < first:
+    first, earliest = (min((t for t, _ in some), default=None) for some in (wanted, chosen))
+    if first is not None and earliest is not None and earliest < first:
         raise ValueError(
             f"a rerun from cycle {cycle_name(first)} of {plan.root} reads what clean-up removed; "
             f"it can begin at cycle {cycle_name(earliest)}"
