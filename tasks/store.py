@@ -265,8 +265,9 @@ def files(address: Address) -> tuple[str, ...]:
         below = len(str(address).removeprefix("s3://").rstrip("/")) + 1
         relative = (str(path)[below:] for path in found)
     else:
-        root = Path(address)
-        relative = (str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+        below = len(str(address).rstrip("/")) + 1
+        walked = os.walk(address)
+        relative = (join(folder, name)[below:] for folder, _, names in walked for name in names)
     return tuple(sorted(p for p in relative if p and not p.rsplit("/", 1)[-1].startswith(".")))
 
 

@@ -39,6 +39,7 @@ IDENTITY = {"start": START.isoformat(), "step": STEP.isoformat(), "method": {}}
 times = st.sampled_from(TIMES)
 stage_names = st.sampled_from(CYCLE_STAGES)
 numbers = st.integers(0, 30)
+until_it_dies = st.sampled_from([1000, 0, 1, 2, 3, 4])  # the steps that a process makes
 
 
 @dataclass
@@ -73,17 +74,19 @@ class Machine(RuleBasedStateMachine):
         self.writers: list[Writer] = []
         self.cleaning: Iterator[object] | None = None
         self.files: dict[str, bytes] = {}
+        self.news = 0
+        self.known: dict[tuple[pd.Timestamp, str, int], Commit] = {}
 
     def new_root(self) -> str:
         return tempfile.mkdtemp()
 
     def plan(self) -> Plan:
-        return Plan(self.root, Ledger(self.root), IDENTITY, {}, self.code)
+        return Plan(self.root, Ledger(self.root), IDENTITY, {}, self.code, self.known)
 
     # What happens
 
-    def look(self, place: Stage, text: str) -> Writer | None:
-        """See what a stage needs, as a run does before it begins."""
+    def look(self, place: Stage, same: bool) -> Writer | None:
+        """See what a stage needs, as a run does before it begins; say whether it has news."""
         plan = self.plan()
         if plan.commit(*place) is not None:
             return None
@@ -92,24 +95,31 @@ class Machine(RuleBasedStateMachine):
         except ReopenedError:
             return None
         mark = plan.fingerprint(place[1], plan.inputs(place[1], sources))
-        return Writer(place, sources, mark, text)
+        self.news += not same
+        return Writer(place, sources, mark, "" if same else str(self.news))
 
-    @initialize(done=st.integers(0, 12), published=st.booleans())
-    def some_is_done(self, done: int, published: bool) -> None:
-        for place in [(t, s) for t in TIMES for s in CYCLE_STAGES][:done]:
-            self.finish(place, "0")
-        for time in TIMES if published else ():
+    @initialize(left=st.integers(0, 5))
+    def some_is_done(self, left: int) -> None:
+        for place in [(t, s) for t in TIMES for s in CYCLE_STAGES][: 12 - left]:
+            self.finish(place)
+        for time in TIMES:
             self.publish(time)
 
-    @rule(time=times, stage=stage_names, text=st.sampled_from("01"))
-    def start(self, time: pd.Timestamp, stage: str, text: str) -> None:
-        if writer := self.look((time, stage), text):
-            self.writers.append(writer)
+    @rule(number=numbers, same=st.booleans(), steps=until_it_dies)
+    def start(self, number: int, same: bool, steps: int) -> None:
+        """Begin with a stage whose inputs are there, or with the next but one, and so on."""
+        places = [(time, stage) for time in TIMES for stage in CYCLE_STAGES]
+        ready = [writer for place in places if (writer := self.look(place, same))]
+        if ready:
+            self.writers.append(ready[number % len(ready)])
+            self.advance(self.writers[-1], steps)
 
     @precondition(lambda self: self.writers)
-    @rule(number=numbers, steps=st.integers(1, 5))
+    @rule(number=numbers, steps=until_it_dies)
     def go_on(self, number: int, steps: int) -> None:
-        writer = self.writers[number % len(self.writers)]
+        self.advance(self.writers[number % len(self.writers)], steps)
+
+    def advance(self, writer: Writer, steps: int) -> None:
         for _ in range(steps):
             if writer in self.writers:
                 self.step(writer)
@@ -129,19 +139,18 @@ class Machine(RuleBasedStateMachine):
             patch.setattr(store, "create_exclusive", dying)
             self.step(ready[number % len(ready)])
 
-    @rule(time=times, stage=stage_names, only=st.booleans(), marks=st.integers(0, 20))
-    def rerun(self, time: pd.Timestamp, stage: str, only: bool, marks: int) -> None:
-        """Reopen, and die after some marks."""
-        self.reopen([(time, stage)], only, marks)
+    @rule(time=times, stage=stage_names, only=st.booleans(), steps=until_it_dies)
+    def rerun(self, time: pd.Timestamp, stage: str, only: bool, steps: int) -> None:
+        self.reopen([(time, stage)], only, steps)
 
-    @rule(marks=st.integers(0, 20))
-    def rerun_what_is_stale(self, marks: int) -> None:
-        self.reopen(stale_stages(self.plan().at_once()), False, marks)
+    @rule(steps=until_it_dies)
+    def rerun_what_is_stale(self, steps: int) -> None:
+        self.reopen(stale_stages(self.plan().at_once()), False, steps)
 
-    def reopen(self, wanted: list[Stage], only: bool, marks: int = 1000) -> bool:
+    def reopen(self, wanted: list[Stage], only: bool, steps: int = 1000) -> bool:
         before = self.plan().at_once()
         try:
-            for reopened in islice(reopen(self.plan(), wanted, "", only), marks):
+            for reopened in islice(reopen(self.plan(), wanted, "", only), steps):
                 assert before.commit(*reopened) is not None
         except ValueError as error:
             assert "clean-up removed" in str(error)
@@ -162,13 +171,14 @@ class Machine(RuleBasedStateMachine):
         attempts = {stage: commit.attempt for stage, commit in commits.items()}
         store.write_bytes(plan.published_address(time), json.dumps(attempts).encode())
 
-    @rule(cycles=st.integers(0, 2))
-    def begin_to_clean_up(self, cycles: int) -> None:
+    @rule(cycles=st.integers(0, 1), steps=until_it_dies)
+    def begin_to_clean_up(self, cycles: int, steps: int) -> None:
         keep = cycles * STEP
         self.cleaning = remove(self.plan(), removals(self.plan(), keep), keep)
+        list(islice(self.cleaning, steps))
 
     @precondition(lambda self: self.cleaning is not None)
-    @rule(steps=st.integers(1, 12))
+    @rule(steps=until_it_dies)
     def clean_up(self, steps: int) -> None:
         assert self.cleaning is not None
         list(islice(self.cleaning, steps))
@@ -216,6 +226,9 @@ class Machine(RuleBasedStateMachine):
         commit = ledger._commit_of(writer.own, writer.mark, inputs, StageResult())
         plan.ledger.commit(commit)
         self.writers.remove(writer)
+        if plan.standing(*writer.place).generation != writer.own.generation:
+            later = plan.commit(*writer.place)
+            assert later is None or later.attempt != writer.own.name
 
     def require_hopeless(self, writer: Writer) -> None:
         """Only of a writer that can win nothing any more the inputs may be gone."""
@@ -226,8 +239,8 @@ class Machine(RuleBasedStateMachine):
     def data(self, commit: Commit) -> bytes:
         return store.read_bytes(store.join(commit.address, "first"))
 
-    def finish(self, place: Stage, text: str) -> None:
-        writer = self.look(place, text)
+    def finish(self, place: Stage) -> None:
+        writer = self.look(place, same=False)
         if writer is None:
             return
         self.writers.append(writer)
@@ -236,12 +249,21 @@ class Machine(RuleBasedStateMachine):
 
     # What holds
 
-    def current(self) -> dict[Stage, Commit]:
-        plan = self.plan().at_once()
-        found = {place: plan.commit(*place) for place in stages_until(plan)}
-        return {place: commit for place, commit in found.items() if commit is not None}
-
     @invariant()
+    def laws(self) -> None:
+        plan = self.plan().at_once()
+        order = stages_until(plan, TIMES[-1])
+        commits = {place: commit for place in order if (commit := plan.commit(*place))}
+        self.files_of_the_ledger_never_change()
+        for place, commit in commits.items():
+            if not plan.standing(*place).removed:
+                self.what_readers_follow_is_whole_and_made_from_what_is_current_or_stale(
+                    plan, commit
+                )
+        for place in order:
+            if place not in commits:
+                self.what_an_open_stage_needs_is_there(plan, place)
+
     def files_of_the_ledger_never_change(self) -> None:
         names = store.files(store.join(self.root, "ledger"))
         found = {n: store.read_bytes(store.join(self.root, "ledger", n)) for n in names}
@@ -249,36 +271,29 @@ class Machine(RuleBasedStateMachine):
         assert self.files.items() <= lasting.items()
         self.files = lasting
 
-    @invariant()
-    def what_readers_follow_is_whole_and_made_from_what_is_current_or_stale(self) -> None:
-        plan, commits = self.plan().at_once(), self.current()
-        for place, commit in commits.items():
-            if plan.standing(*place).removed:
-                continue
-            plan.ledger.verify(commit)
-            assert set(commit.digests) == {"first", "second"}
-            read = json.loads(self.data(commit))["read"]
-            assert set(read) == {f"{t:%Y%m%dT%H}/{s}" for t, s in plan.upstream(*place)}
-            if plan.state(*place) == "committed":
-                for before in plan.upstream(*place):
-                    source = commits[before]
-                    assert read[source.name] == source.digests["first"]
+    def what_readers_follow_is_whole_and_made_from_what_is_current_or_stale(
+        self, plan: Plan, commit: Commit
+    ) -> None:
+        plan.ledger.verify(commit)
+        assert set(commit.digests) == {"first", "second"}
+        place, read = (commit.cycle_time, commit.stage), json.loads(self.data(commit))["read"]
+        assert set(read) == {f"{time:%Y%m%dT%H}/{stage}" for time, stage in plan.upstream(*place)}
+        if plan.state(*place) == "committed":
+            sources = plan.sources(*place)
+            assert read == {source.name: source.digests["first"] for source in sources}
 
-    @invariant()
-    def what_an_open_stage_needs_is_there(self) -> None:
-        plan, commits = self.plan().at_once(), self.current()
-        for place in stages_until(plan, TIMES[-1]):
-            needed = plan.upstream(*place)
-            if place not in commits and all(before in commits for before in needed):
-                for before in needed:
-                    assert not plan.standing(*before).removed
-                    plan.ledger.verify(commits[before])
+    def what_an_open_stage_needs_is_there(self, plan: Plan, place: Stage) -> None:
+        sources = [plan.commit(*before) for before in plan.upstream(*place)]
+        for source in sources if all(sources) else ():
+            assert source is not None
+            assert not plan.standing(source.cycle_time, source.stage).removed
+            plan.ledger.verify(source)
 
     def teardown(self) -> None:
         """From whatever is left, `losda rerun` and `losda run` finish the experiment."""
         try:
             self.run_to_the_end()
-            self.check_all()
+            self.laws()
         finally:
             self.remove_root()
 
@@ -288,18 +303,13 @@ class Machine(RuleBasedStateMachine):
                 self.reopen([(START, stage) for stage in CYCLE_STAGES], False)
         for time in TIMES:
             for stage in CYCLE_STAGES:
-                self.finish((time, stage), "0")
+                self.finish((time, stage))
             self.publish(time)
         assert self.plan().unfinished(TIMES) == []
         for writer in list(self.writers):  # all the dead come back
             while writer in self.writers:
                 self.step(writer)
         assert self.plan().unfinished(TIMES) == []
-
-    def check_all(self) -> None:
-        self.files_of_the_ledger_never_change()
-        self.what_readers_follow_is_whole_and_made_from_what_is_current_or_stale()
-        self.what_an_open_stage_needs_is_there()
 
     def remove_root(self) -> None:
         shutil.rmtree(self.root)
