@@ -137,11 +137,22 @@ def commit_attempt(
 ) -> Commit:
     """Commit what an attempt wrote, or return the commit that came first.
 
+    It is asked before and after whether the sources are still current. Who reopens a source looks
+    afterwards what was made from it meanwhile (`tasks.ledger_rerun`), so one of the two sees the
+    other, and no commit that was made from a source of before is taken for good.
+
     Raises:
         ReopenedError: The stage or one of the sources was reopened since the attempt began.
     """
     ledger.require_current(attempt)
-    return ledger.commit(_commit_of(attempt, fingerprint, inputs, result))
+    commit = ledger.commit(_commit_of(attempt, fingerprint, inputs, result))
+    try:
+        ledger.require_current(attempt)
+    except ReopenedError as error:
+        if commit.attempt == attempt.name:
+            ledger.reopen(commit.cycle_time, commit.stage, commit.generation, str(error))
+        raise
+    return commit
 
 
 def _commit_of(

@@ -1,7 +1,7 @@
 """Several writers, deaths, returns, reopenings and clean-up in any order, and what must hold whatever they do.
 
 A writer goes step by step: it looks what to read, begins an attempt, writes two files, asks whether it may still
-commit, and commits. One that is not stepped any more is dead; one that is stepped much later has come back. The
+commit, commits, and asks again. One that is not stepped any more is dead; one that is stepped much later has come back. The
 content of a result says which bytes it was made from, so the laws are checked on the data, not on the records.
 """
 
@@ -186,9 +186,9 @@ class Machine(RuleBasedStateMachine):
     # How a writer works
 
     def step(self, writer: Writer) -> None:
-        (self.begin, self.write_first, self.write_second, self.ask, self.commit)[writer.phase](
-            writer
-        )
+        (self.begin, self.write_first, self.write_second, self.ask, self.commit, self.ask_again)[
+            writer.phase
+        ](writer)
         writer.phase += 1
 
     def begin(self, writer: Writer) -> None:
@@ -225,10 +225,18 @@ class Machine(RuleBasedStateMachine):
         inputs = plan.inputs(stage, writer.sources)
         commit = ledger._commit_of(writer.own, writer.mark, inputs, StageResult())
         plan.ledger.commit(commit)
-        self.writers.remove(writer)
         if plan.standing(*writer.place).generation != writer.own.generation:
             later = plan.commit(*writer.place)
             assert later is None or later.attempt != writer.own.name
+
+    def ask_again(self, writer: Writer) -> None:
+        ledger, generation = self.plan().ledger, writer.own.generation
+        try:
+            ledger.require_current(writer.own)
+        except ReopenedError:
+            if ledger.read(*writer.place, generation).attempt == writer.own.name:
+                ledger.reopen(*writer.place, generation)
+        self.writers.remove(writer)
 
     def require_hopeless(self, writer: Writer) -> None:
         """Only of a writer that can win nothing any more the inputs may be gone."""
@@ -240,12 +248,9 @@ class Machine(RuleBasedStateMachine):
         return store.read_bytes(store.join(commit.address, "first"))
 
     def finish(self, place: Stage) -> None:
-        writer = self.look(place, same=False)
-        if writer is None:
-            return
-        self.writers.append(writer)
-        while writer in self.writers:
-            self.step(writer)
+        if writer := self.look(place, same=False):
+            self.writers.append(writer)
+            self.advance(writer, 1000)
 
     # What holds
 
@@ -301,14 +306,16 @@ class Machine(RuleBasedStateMachine):
         while stale := stale_stages(self.plan().at_once()):
             if not self.reopen(stale, False):
                 self.reopen([(START, stage) for stage in CYCLE_STAGES], False)
+        self.run()
+        for writer in list(self.writers):  # all the dead come back
+            self.advance(writer, 1000)
+        self.run()
+
+    def run(self) -> None:
         for time in TIMES:
             for stage in CYCLE_STAGES:
                 self.finish((time, stage))
             self.publish(time)
-        assert self.plan().unfinished(TIMES) == []
-        for writer in list(self.writers):  # all the dead come back
-            while writer in self.writers:
-                self.step(writer)
         assert self.plan().unfinished(TIMES) == []
 
     def remove_root(self) -> None:
