@@ -27,29 +27,13 @@ from tasks.ledger import (
     Stage,
     StaleCommitError,
     Standing,
-    fingerprint,
 )
+from tasks.plan_fingerprint import CYCLE_STAGES, setting, stage_fingerprint
 from tasks.source_digest import code_digest
 from tasks.store import exists, join, read_bytes
 
-__all__ = ["CYCLE_STAGES", "Plan"]
+__all__ = ["CYCLE_STAGES", "Plan", "setting"]
 
-CONFIGURATION = {
-    "forecast": (
-        *("start", "step", "first_guess", "forecast_model"),
-        *("observations.slots", "observations.at_own_time"),
-    ),
-    "observations": ("seed", "step", "observations"),
-    "analysis": ("seed", "method", "observations"),
-    "verification": ("start", "verification", "forecast_model"),
-}
-CHECKPOINTS = {
-    "forecast": ("reference", "emulator"),
-    "observations": ("reference", "statistics"),
-    "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
-    "verification": ("reference", "statistics", "emulator"),
-}
-CYCLE_STAGES = tuple(CONFIGURATION)
 PUBLISHED_STAGES = ("forecast", "analysis", "verification")
 
 
@@ -171,11 +155,7 @@ class Plan:
 
     def fingerprint(self, stage: str, inputs: Mapping[str, str]) -> str:
         """Return what a commit of the stage must have been made with."""
-        subset = {key: setting(self.identity, key) for key in CONFIGURATION[stage]}
-        subset |= {"code": self.code, "members": self.identity["method"].get("members", 1)}
-        names = [name for name in CHECKPOINTS[stage] if name in self.checkpoints]
-        digests = {name: self.checkpoints[name] for name in names}
-        return fingerprint(stage, subset, digests, dict(inputs))
+        return stage_fingerprint(stage, self.identity, self.checkpoints, self.code, inputs)
 
     def why_stale(self, time: pd.Timestamp, stage: str) -> str:
         """Return why the commit of a stage does not count any more; nothing if it does."""
@@ -250,11 +230,3 @@ class Plan:
     def published_address(self, time: pd.Timestamp) -> str:
         """Return where is written which attempts were published; the last act of publication."""
         return join(self.root, "published", f"{cycle_name(time)}.json")
-
-
-def setting(identity: Mapping[str, Any], key: str) -> object:
-    """Return the setting with a dotted key, or None if there is none of that name."""
-    found: Any = identity
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found

@@ -201,12 +201,22 @@ def _hidden(folder: Path, data: bytes) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     path, descriptor = _open_hidden(folder)
     try:
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
+        with _named(folder), os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(data)
         yield path
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def _named(address: Address) -> Iterator[None]:
+    """Say where it was that a write failed (a full disk): a descriptor has no name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(address)
+        raise
 
 
 def _open_hidden(folder: Path) -> tuple[Path, int]:
@@ -240,7 +250,8 @@ def sync(paths: Iterable[Address]) -> None:
             continue
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with _named(path):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
