@@ -53,6 +53,8 @@ def run(
 ) -> None:
     """Run the cycles of an experiment, from where its directory's ledger ends.
 
+    Where another process is at work on the experiment it waits, and takes over if that one dies.
+
     Args:
         config: Name of a preset, or path of a YAML file.
         out: Directory or s3:// address of the experiment; default experiments/NAME-METHOD.

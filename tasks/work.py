@@ -36,6 +36,7 @@ def is_transient(task: object, task_run: TaskRun, state: State[Any]) -> bool:
 
 
 POLL = 0.5
+_waited_for: set[tuple[str, int]] = set()
 
 OPTIONS: dict[str, Any] = {
     "cache_policy": NONE,
@@ -47,15 +48,16 @@ OPTIONS: dict[str, Any] = {
 
 
 async def _commit(experiment: Experiment, cycle: str, stage: str, work: stages.Work) -> str:
-    runtime, holder = open_runtime(experiment), ""
+    runtime = open_runtime(experiment)
     while True:
         try:
             commit = await asyncio.to_thread(stages.run, runtime, cycle_time(cycle), stage, work)
             return commit.address
         except StageBusyError as busy:
-            if holder != busy.lease.attempt:
+            other = busy.lease.host, busy.lease.process
+            if other not in _waited_for:
                 sys.stderr.write(f"losda: {busy}; waiting for it\n")
-            holder = busy.lease.attempt
+            _waited_for.add(other)
         await asyncio.sleep(POLL)
 
 

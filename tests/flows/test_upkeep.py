@@ -229,6 +229,7 @@ def test_two_runs_of_one_experiment_share_the_work(
     runs = [losda_process(*command) for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in runs]  # type: ignore[attr-defined]
     assert [process.returncode for process in runs] == [0, 0], outputs  # type: ignore[attr-defined]
+    assert all(err.count("waiting for it") <= 1 for _, err in outputs), outputs
     means = [json.loads(out)["mean"] for out, _ in outputs]
     assert means[0] == means[1]
     assert archive_of(root) == archive_of(finished)

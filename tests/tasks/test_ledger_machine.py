@@ -323,8 +323,8 @@ class Machine(RuleBasedStateMachine):
 
 
 LOCAL = settings(
-    max_examples=25,
-    stateful_step_count=25,
+    max_examples=20,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -350,5 +350,5 @@ def test_the_laws_hold_on_s3(s3_server: str) -> None:
             store.remove_tree(self.root)
 
     run_state_machine_as_test(
-        OnS3, settings=settings(LOCAL, max_examples=2, stateful_step_count=8)
+        OnS3, settings=settings(LOCAL, max_examples=2, stateful_step_count=5)
     )
