@@ -118,9 +118,10 @@ class Plan:
     def commit(self, time: pd.Timestamp, stage: str) -> Commit | None:
         """Return the commit of a stage, or None if it is not done."""
         standing = self.standing(time, stage)
-        if not standing.committed:
-            return None
         place = (time, stage, standing.generation)
+        if not standing.committed:
+            self.known.pop(place, None)  # somebody took a commit away by hand
+            return None
         if place not in self.known:
             self.known[place] = self.ledger.read(*place)
         return self.known[place]
