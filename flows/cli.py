@@ -1,4 +1,7 @@
-"""The command line: `losda run | train | benchmark | tune | report | status | check | registry | world`.
+"""The command line: `losda COMMAND`.
+
+    run | report | status | rerun | gc                    an experiment
+    benchmark | tune | train | registry | check | world   methods, components, settings
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
 standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
@@ -49,6 +52,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the cycles of an experiment, from where its directory's ledger ends.
+
+    Where another process is at work on the experiment it waits, and takes over if that one dies.
 
     Args:
         config: Name of a preset, or path of a YAML file.
@@ -136,6 +141,59 @@ def status(directory: str, /, *, as_json: Json = False) -> None:
 
     document = status_of(absolute(directory))
     print_json(document) if as_json else print_status(document)
+
+
+@app.command
+@reported
+def rerun(
+    directory: str,
+    cycle: str | None = None,
+    /,
+    *,
+    stage: str | None = None,
+    stale: bool = False,
+    only: bool = False,
+    reason: str = "",
+    dry_run: bool = False,
+    as_json: Json = False,
+) -> None:
+    """Reopen a cycle with all that depends on it; the next `losda run` does it again.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        cycle: The cycle, YYYYMMDDTHH.
+        stage: Only this stage of the cycle: forecast, observations, analysis or verification.
+        stale: Reopen what was made with other code or from other inputs, from the cycle on.
+        only: Leave what depends on it as it is.
+        reason: Why; kept in the ledger.
+        dry_run: Show what would be reopened.
+        as_json: Print one JSON document.
+    """
+    from flows import upkeep
+
+    options = {"stale": stale, "only": only, "dry_run": dry_run}
+    document = upkeep.rerun(absolute(directory), cycle, stage, reason=reason, **options)
+    print_json(document) if as_json else upkeep.print_rerun(document)
+
+
+@app.command
+@reported
+def gc(
+    directory: str, /, *, keep: str = "P7D", dry_run: bool = False, as_json: Json = False
+) -> None:
+    """Remove what stages wrote and nobody needs; the archive and the ledger stay.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        keep: Keep everything of the last cycles so far back, so that they can be rerun, and
+            attempts that lost or died so recently.
+        dry_run: Show what would be removed.
+        as_json: Print one JSON document.
+    """
+    from flows import upkeep
+
+    document = upkeep.clean(absolute(directory), keep, dry_run)
+    print_json(document) if as_json else upkeep.print_clean(document)
 
 
 @app.command

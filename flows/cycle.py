@@ -4,13 +4,16 @@
                           assimilate -> verify -> publish
 
 Verification and publication of a cycle are off the critical path: they go on beside the next
-cycle. The ledger says what is done; a task is only started for an open stage. The flow and its
+cycle. The ledger says what is done; a task is only started for an open stage. If cycles are reopened
+while the run goes on, it goes back to them. The flow and its
 tasks are asynchronous: a synchronous task costs 50 ms more (a TLS context of its own), a
 synchronous flow a second (its heartbeat thread). The work itself runs in a thread.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
 
 import pandas as pd
 from prefect import flow
@@ -23,6 +26,7 @@ from prefect.artifacts import (
 from flows import progress, summary
 from tasks import work
 from tasks.experiment import Experiment, cycle_name
+from tasks.ledger import ReopenedError
 from tasks.plan import Plan
 from tasks.runtime import open_runtime
 
@@ -46,9 +50,33 @@ TASKS: dict[str, Task] = {
     persist_result=False,
 )
 async def run(experiment: Experiment) -> None:
-    """Run what the ledger lacks of an experiment's cycles."""
+    """Run what the ledger lacks of an experiment's cycles.
+
+    Raises:
+        StaleCommitError: A stage was done with another code, configuration or input.
+    """
     plan, times = open_runtime(experiment).plan, experiment.cycle_times()
     shown = await acreate_progress_artifact(0.0, key="progress", description=experiment.root)
+    left = times
+    while left:
+        with suppress(ReopenedError):
+            await run_cycles(experiment, plan, left, shown)
+        left = plan.at_once().unfinished(times)
+    await aupdate_progress_artifact(shown, progress=100.0)
+    mean = summary.document(experiment, plan)["mean"]
+    await acreate_table_artifact(
+        table=summary.table(mean), key="scores", description=f"Mean errors of {experiment.root}"
+    )
+
+
+async def run_cycles(
+    experiment: Experiment, plan: Plan, times: Sequence[pd.Timestamp], shown: UUID
+) -> None:
+    """Run what the ledger lacks of some cycles, each finished beside the next.
+
+    Raises:
+        ReopenedError: One of them was reopened meanwhile.
+    """
     behind: asyncio.Task[None] | None = None
     try:
         for number, time in enumerate(times):
@@ -61,11 +89,6 @@ async def run(experiment: Experiment) -> None:
     finally:
         if behind:
             await behind
-    await aupdate_progress_artifact(shown, progress=100.0)
-    mean = summary.document(experiment, plan)["mean"]
-    await acreate_table_artifact(
-        table=summary.table(mean), key="scores", description=f"Mean errors of {experiment.root}"
-    )
 
 
 async def run_stages(

@@ -17,7 +17,7 @@ def status_of(root: str) -> dict[str, Any]:
     Raises:
         ValueError: There is no experiment.
     """
-    plan = Plan.read(root)
+    plan = Plan.read(root).at_once()
     cycles = []
     for time in sorted(plan.ledger.cycles()):
         stages = {stage: plan.state(time, stage) for stage in STAGES}

@@ -19,9 +19,12 @@ Row = dict[str, Any]
 
 
 def cycle_row(plan: Plan, time: pd.Timestamp) -> Row:
-    """Return what the ledger says of a finished cycle."""
-    commits = {stage: plan.commit(time, stage) for stage in STAGES}
-    done = {stage: commit for stage, commit in commits.items() if commit is not None}
+    """Return what the ledger says of a finished cycle.
+
+    Raises:
+        ReopenedError: It is not finished (any more).
+    """
+    done = {stage: plan.committed(time, stage) for stage in STAGES}
     summary: Mapping[str, Any] = done["verification"].summary
     return {
         "cycle_time": time.isoformat(),
@@ -38,6 +41,7 @@ def cycle_row(plan: Plan, time: pd.Timestamp) -> Row:
 
 def document(experiment: Experiment, plan: Plan) -> dict[str, Any]:
     """Return the JSON document of a finished run."""
+    plan = plan.at_once()
     rows = [cycle_row(plan, time) for time in experiment.cycle_times()]
     return {
         "experiment": experiment.root,

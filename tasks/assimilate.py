@@ -41,8 +41,8 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
     """Write the analysis, the feedback and the trace of the method."""
     watch = Stopwatch()
     with watch.part("read"):
-        background = read_background(runtime, time)
-        ingested = runtime.plan.address(time, "observations")
+        background = read_background(runtime, time, attempt.source(time, "forecast"))
+        ingested = attempt.source(time, "observations")
         table = archive.read_table(join(ingested, OBSERVATIONS))
     with watch.part("observations"):
         feedback = check_background(runtime, table, background)

@@ -35,7 +35,7 @@ def forecast(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageRes
         background = first_guess(runtime, watch)
         x_free = background.x_b[:1]
     else:
-        background, x_free = next_states(runtime, time, watch)
+        background, x_free = next_states(runtime, time, attempt, watch)
     with watch.part("write"):
         for valid_time, x in background.states.items():
             address = join(attempt.address, file_name(valid_time, time))
@@ -44,9 +44,8 @@ def forecast(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageRes
     return StageResult(watch.seconds, {"members": len(background.x_b)})
 
 
-def read_background(runtime: Runtime, time: pd.Timestamp) -> WindowBackground:
-    """Return the background that was committed for a cycle."""
-    address = runtime.plan.address(time, "forecast")
+def read_background(runtime: Runtime, time: pd.Timestamp, address: str) -> WindowBackground:
+    """Return the background of a cycle that was committed at an address."""
     times = runtime.experiment.background_times(time)
     files = {valid_time: join(address, file_name(valid_time, time)) for valid_time in times}
     return WindowBackground(time, {t: archive.read_fields(file) for t, file in files.items()})
@@ -97,15 +96,13 @@ def more_members(x: States, count: int) -> States:
 
 
 def next_states(
-    runtime: Runtime, time: pd.Timestamp, watch: Stopwatch
+    runtime: Runtime, time: pd.Timestamp, attempt: Attempt, watch: Stopwatch
 ) -> tuple[WindowBackground, Float[Tensor, "1 field lat lon"]]:
     """Return background and free run, one step after the cycle before; both in one batch."""
     before = time - runtime.experiment.step
     with watch.part("read"):
-        analysis = runtime.plan.address(before, "analysis")
-        x_a = archive.read_fields(join(analysis, "analysis"))
-        free = runtime.plan.address(before, "forecast")
-        x_free = archive.read_fields(join(free, "free"))
+        x_a = archive.read_fields(join(attempt.source(before, "analysis"), "analysis"))
+        x_free = archive.read_fields(join(attempt.source(before, "forecast"), "free"))
     with watch.part("model"):
         both = run_model(runtime, torch.cat([x_a, x_free]), before, time)
     background = {valid_time: x[:-1] for valid_time, x in both.states.items()}

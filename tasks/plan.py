@@ -3,43 +3,38 @@
     forecast(t)     <- analysis(t - step), forecast(t - step) (the free run goes on)
     observations(t) <- the reference
     analysis(t)     <- forecast(t), observations(t)
-    verification(t) <- analysis(t)
+    verification(t) <- analysis(t), forecast(t)
 
 The fingerprint of a stage binds its commit to the code, the part of the configuration and the
-checkpoints that its result depends on, and the fingerprints of the stages before it. All of this
-can be told from experiment.yaml and the ledger, without loading anything.
+checkpoints that its result depends on, and the fingerprints of the stages before it; a commit also
+says which bytes of theirs it read. All of this can be told from experiment.yaml and the ledger,
+without loading anything.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic_core import from_json
 
 from tasks.experiment import Experiment, cycle_name
-from tasks.ledger import Commit, Ledger, StaleCommitError, fingerprint
+from tasks.ledger import (
+    Commit,
+    Ledger,
+    ReopenedError,
+    Stage,
+    StaleCommitError,
+    Standing,
+)
+from tasks.plan_fingerprint import CYCLE_STAGES, setting, stage_fingerprint
 from tasks.source_digest import code_digest
 from tasks.store import exists, join, read_bytes
 
-__all__ = ["CYCLE_STAGES", "Plan"]
+__all__ = ["CYCLE_STAGES", "Plan", "setting"]
 
-CONFIGURATION = {
-    "forecast": (
-        *("start", "step", "first_guess", "forecast_model"),
-        *("observations.slots", "observations.at_own_time"),
-    ),
-    "observations": ("seed", "step", "observations"),
-    "analysis": ("seed", "method", "observations"),
-    "verification": ("start", "verification", "forecast_model"),
-}
-CHECKPOINTS = {
-    "forecast": ("reference", "emulator"),
-    "observations": ("reference", "statistics"),
-    "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
-    "verification": ("reference", "statistics", "emulator"),
-}
-CYCLE_STAGES = tuple(CONFIGURATION)
+PUBLISHED_STAGES = ("forecast", "analysis", "verification")
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,8 @@ class Plan:
         identity: Configuration that makes another experiment.
         checkpoints: Digests of the components and of the reference.
         code: Digest of the science code.
-        known: Commits that were read; a commit never changes.
+        known: Commits that were read, by generation; a commit never changes.
+        listing: Where the stages stood at one instant; asked of the ledger each time if None.
     """
 
     root: str
@@ -60,7 +56,8 @@ class Plan:
     identity: Mapping[str, Any]
     checkpoints: Mapping[str, str]
     code: str
-    known: dict[tuple[pd.Timestamp, str], Commit] = field(default_factory=dict)
+    known: dict[tuple[pd.Timestamp, str, int], Commit] = field(default_factory=dict)
+    listing: Mapping[Stage, Standing] | None = None
 
     @classmethod
     def of(cls, experiment: Experiment, checkpoints: Mapping[str, str]) -> "Plan":
@@ -97,7 +94,11 @@ class Plan:
         """Time between cycles."""
         return pd.Timedelta(self.identity["step"])
 
-    def upstream(self, time: pd.Timestamp, stage: str) -> list[tuple[pd.Timestamp, str]]:
+    def at_once(self) -> "Plan":
+        """Return the plan as of now: where all stages stand, by one listing of the ledger."""
+        return replace(self, listing=self.ledger.standings())
+
+    def upstream(self, time: pd.Timestamp, stage: str) -> list[Stage]:
         """Return the stages that a stage reads from."""
         match stage:
             case "forecast" if time > self.start:
@@ -105,56 +106,78 @@ class Plan:
             case "analysis":
                 return [(time, "forecast"), (time, "observations")]
             case "verification":
-                return [(time, "analysis")]
+                return [(time, "forecast"), (time, "analysis")]
         return []
+
+    def standing(self, time: pd.Timestamp, stage: str) -> Standing:
+        """Return where a stage stands."""
+        if self.listing is None:
+            return self.ledger.standing(time, stage)
+        return self.listing.get((time, stage), Standing())
 
     def commit(self, time: pd.Timestamp, stage: str) -> Commit | None:
         """Return the commit of a stage, or None if it is not done."""
-        if (time, stage) not in self.known:
-            commit = self.ledger.committed(time, stage)
-            if commit is None:
-                return None
-            self.known[time, stage] = commit
-        return self.known[time, stage]
+        standing = self.standing(time, stage)
+        place = (time, stage, standing.generation)
+        if not standing.committed:
+            self.known.pop(place, None)  # somebody took a commit away by hand
+            return None
+        if place not in self.known:
+            self.known[place] = self.ledger.read(*place)
+        return self.known[place]
 
     def committed(self, time: pd.Timestamp, stage: str) -> Commit:
         """Return the commit of a stage.
 
         Raises:
-            ValueError: The stage is not committed.
+            ReopenedError: The stage is not committed.
         """
         commit = self.commit(time, stage)
         if commit is None:
-            raise ValueError(f"stage {stage} of cycle {cycle_name(time)} is not committed")
+            raise ReopenedError(f"stage {stage} of cycle {cycle_name(time)} is not committed")
         return commit
 
-    def address(self, time: pd.Timestamp, stage: str) -> str:
-        """Return where a stage's committed attempt lies, also in a moved or copied directory."""
-        attempt = self.committed(time, stage).attempt
-        return join(self.root, "attempts", cycle_name(time), stage, attempt)
+    def sources(self, time: pd.Timestamp, stage: str) -> list[Commit]:
+        """Return the commits that a stage reads from.
 
-    def inputs(self, time: pd.Timestamp, stage: str) -> dict[str, str]:
-        """Return the fingerprints of the stages that a stage reads from."""
+        Raises:
+            ReopenedError: One of them is not committed.
+        """
+        return [self.committed(*before) for before in self.upstream(time, stage)]
+
+    def inputs(self, stage: str, sources: Sequence[Commit]) -> dict[str, str]:
+        """Return the fingerprints of the commits that a stage depends on."""
         return {
-            f"{cycle_name(before)}/{name}": self.committed(before, name).fingerprint
-            for before, name in self.upstream(time, stage)
+            source.name: source.fingerprint
+            for source in sources
+            # the fingerprint of the analysis holds that of the forecast
+            if (stage, source.stage) != ("verification", "forecast")
         }
 
     def fingerprint(self, stage: str, inputs: Mapping[str, str]) -> str:
         """Return what a commit of the stage must have been made with."""
-        subset = {key: setting(self.identity, key) for key in CONFIGURATION[stage]}
-        subset |= {"code": self.code, "members": self.identity["method"].get("members", 1)}
-        names = [name for name in CHECKPOINTS[stage] if name in self.checkpoints]
-        digests = {name: self.checkpoints[name] for name in names}
-        return fingerprint(stage, subset, digests, dict(inputs))
+        return stage_fingerprint(stage, self.identity, self.checkpoints, self.code, inputs)
+
+    def why_stale(self, time: pd.Timestamp, stage: str) -> str:
+        """Return why the commit of a stage does not count any more; nothing if it does."""
+        commit, sources = self.committed(time, stage), []
+        for before, name in self.upstream(time, stage):
+            source = self.commit(before, name)
+            if source is None:
+                return f"{name} of cycle {cycle_name(before)}, from which it was made, is open"
+            sources.append(source)
+        if commit.fingerprint != self.fingerprint(stage, self.inputs(stage, sources)):
+            return "made with other code, configuration, checkpoints or inputs than now"
+        for source in sources:
+            if not commit.has_read(source):
+                return f"made from another {source.stage} of cycle {cycle_name(source.cycle_time)}"
+        return ""
 
     def state(self, time: pd.Timestamp, stage: str) -> str:
-        """Return `open`, `committed` or `stale` (made with something else than now)."""
-        commit = self.commit(time, stage)
-        if commit is None:
+        """Return `open`, `committed` or `stale` (made from something else than is there now)."""
+        if self.commit(time, stage) is None:
             return "open"
-        same = commit.fingerprint == self.fingerprint(stage, self.inputs(time, stage))
-        return "committed" if same else "stale"
+        return "stale" if self.why_stale(time, stage) else "committed"
 
     def is_open(self, time: pd.Timestamp, stage: str) -> bool:
         """Return whether a stage is still to be done.
@@ -162,13 +185,14 @@ class Plan:
         Raises:
             StaleCommitError: It was done with another code, configuration or input.
         """
-        state = self.state(time, stage)
-        if state == "stale":
+        if self.commit(time, stage) is None:
+            return True
+        if why := self.why_stale(time, stage):
             raise StaleCommitError(
-                f"stage {stage} of cycle {cycle_name(time)} in {self.root} is stale: made with "
-                "other code, configuration, checkpoints or inputs than now; use another --out"
+                f"stage {stage} of cycle {cycle_name(time)} in {self.root} is stale: {why}; "
+                "`losda rerun --stale` reopens it, or use another --out"
             )
-        return state == "open"
+        return False
 
     def require_fresh(self, times: Sequence[pd.Timestamp]) -> None:
         """Refuse a directory with a stale stage before anything is added to it.
@@ -176,20 +200,34 @@ class Plan:
         Raises:
             StaleCommitError: A stage was done with another code, configuration or input.
         """
-        done = self.ledger.cycles()
-        for time in times:
-            for stage in CYCLE_STAGES:
-                if stage in done.get(time, ()):
-                    self.is_open(time, stage)
+        self.at_once().unfinished(times)
+
+    def unfinished(self, times: Sequence[pd.Timestamp]) -> list[pd.Timestamp]:
+        """Return the cycles with an open stage, or that are not published.
+
+        Raises:
+            StaleCommitError: A stage was done with another code, configuration or input.
+        """
+        is_open = {time: [self.is_open(time, stage) for stage in CYCLE_STAGES] for time in times}
+        return [time for time in times if any(is_open[time]) or not self.is_published(time)]
+
+    def publication(self, time: pd.Timestamp) -> dict[str, Commit]:
+        """Return the commits whose results are to be in the archive, by stage.
+
+        Raises:
+            ReopenedError: The cycle is not complete.
+        """
+        return {stage: self.committed(time, stage) for stage in PUBLISHED_STAGES}
 
     def is_published(self, time: pd.Timestamp) -> bool:
-        """Return whether the whole cycle is in the archive; the scores are copied there last."""
-        return exists(join(self.root, "scores", f"{cycle_name(time)}.parquet"))
+        """Return whether the archive holds what the cycle's stages committed."""
+        try:
+            there = from_json(read_bytes(self.published_address(time)))
+            commits = self.publication(time)
+            return bool(there == {stage: commit.attempt for stage, commit in commits.items()})
+        except (FileNotFoundError, ValueError):  # among them ReopenedError
+            return False
 
-
-def setting(identity: Mapping[str, Any], key: str) -> object:
-    """Return the setting with a dotted key, or None if there is none of that name."""
-    found: Any = identity
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    def published_address(self, time: pd.Timestamp) -> str:
+        """Return where is written which attempts were published; the last act of publication."""
+        return join(self.root, "published", f"{cycle_name(time)}.json")

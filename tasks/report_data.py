@@ -17,8 +17,8 @@ import yaml
 from models.grid import LatLonGrid
 from models.state import StateSpec, Variable
 from tasks import archive, store
-from tasks.experiment import cycle_name, cycle_time
-from tasks.ledger import ATTEMPTS, Commit, Ledger
+from tasks.experiment import cycle_time
+from tasks.ledger import Commit, Ledger
 from tasks.report_material import Material, Truth, present_levels
 from tasks.report_numbers import variables_in
 from tasks.report_observations import departures_of
@@ -65,13 +65,13 @@ def read_material(root: str, truth: Truth | None = None) -> Material:
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCORE_COLUMNS.items()})
     joined = pd.concat(scores, ignore_index=True) if scores else empty
     states = read_states(root, variables_in(joined))
-    truth = truth or stored_truth(root, commits, states.get("analysis"))
+    truth = truth or stored_truth(commits, states.get("analysis"))
     return Material(
         root=root,
         configuration={key: value for key, value in document.items() if key != COMPONENTS},
         components=document.get(COMPONENTS, {}),
         commits=commits,
-        traces=read_traces(root, commits),
+        traces=read_traces(commits),
         scores=joined,
         departures=departures_of(tables(root, "feedback")),
         states=states,
@@ -83,12 +83,11 @@ def read_material(root: str, truth: Truth | None = None) -> Material:
 def read_commits(root: str) -> tuple[Commit, ...]:
     """Return all commits, in the order of the cycles."""
     ledger = Ledger(root)
-    found = (
-        ledger.committed(time, stage)
-        for time, stages in sorted(ledger.cycles().items())
-        for stage in stages
+    return tuple(
+        ledger.read(time, stage, standing.generation)
+        for (time, stage), standing in ledger.standings().items()
+        if standing.committed
     )
-    return tuple(commit for commit in found if commit is not None)
 
 
 def tables(root: str, folder: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
@@ -99,16 +98,10 @@ def tables(root: str, folder: str) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]
             yield time, archive.read_table(store.join(root, folder, name))
 
 
-def attempt_of(root: str, commit: Commit) -> str:
-    """Return where a committed attempt lies, also if the experiment was moved since."""
-    cycle = cycle_name(commit.cycle_time)
-    return store.join(root, ATTEMPTS, cycle, commit.stage, commit.attempt)
-
-
-def read_traces(root: str, commits: tuple[Commit, ...]) -> pd.DataFrame:
+def read_traces(commits: tuple[Commit, ...]) -> pd.DataFrame:
     """Return the traces of all analyses in one table, empty if there is none."""
     parts = [
-        pd.DataFrame(read_trace(root, commit)).assign(cycle_time=commit.cycle_time)
+        pd.DataFrame(read_trace(commit)).assign(cycle_time=commit.cycle_time)
         for commit in commits
         if commit.stage == "analysis"
     ]
@@ -116,13 +109,13 @@ def read_traces(root: str, commits: tuple[Commit, ...]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def read_trace(root: str, commit: Commit) -> list[dict[str, Any]]:
+def read_trace(commit: Commit) -> list[dict[str, Any]]:
     """Return the trace that an attempt left; none where the attempt has been cleaned up."""
     kept = commit.summary.get("trace")
     if isinstance(kept, list):
         return [dict(row) for row in kept if isinstance(row, dict)]
     try:
-        document = json.loads(store.read_bytes(store.join(attempt_of(root, commit), TRACE)))
+        document = json.loads(store.read_bytes(store.join(commit.address, TRACE)))
     except FileNotFoundError:
         return []
     return [dict(row) for row in document.get("trace", [])]
@@ -141,12 +134,10 @@ def read_states(root: str, order: list[str]) -> dict[str, xr.Dataset]:
     }
 
 
-def stored_truth(
-    root: str, commits: tuple[Commit, ...], layout: xr.Dataset | None
-) -> StoredTruth | None:
+def stored_truth(commits: tuple[Commit, ...], layout: xr.Dataset | None) -> StoredTruth | None:
     """Return the true states that the verification kept, if they are still there."""
     verified = [commit for commit in commits if commit.stage == "verification"]
-    addresses = {c.cycle_time: store.join(attempt_of(root, c), TRUTH) for c in verified}
+    addresses = {c.cycle_time: store.join(c.address, TRUTH) for c in verified}
     kept = {time: address for time, address in addresses.items() if store.exists(address)}
     return StoredTruth(spec_of(layout), kept) if kept and layout is not None else None
 

@@ -20,18 +20,21 @@ def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
     The processor's treatment of denormal numbers belongs to the thread, so it is set here.
 
     Raises:
-        ValueError: A stage that it reads from is not committed.
+        ReopenedError: A stage that it reads from is not committed, or was reopened meanwhile.
+        StageBusyError: Another process is at it.
         StaleCommitError: It was done with another code, configuration or input.
     """
     plan = runtime.plan
     torch.set_flush_denormal(True)
     with working():
-        inputs = plan.inputs(time, stage)
+        sources = plan.sources(time, stage)
+        inputs = plan.inputs(stage, sources)
         return run_stage(
             plan.ledger,
             time,
             stage,
             fingerprint=plan.fingerprint(stage, inputs),
             inputs=inputs,
+            sources=sources,
             work=lambda attempt: work(runtime, time, attempt),
         )

@@ -32,6 +32,7 @@ __all__ = [
     "create_exclusive",
     "digest",
     "digests",
+    "entries",
     "exists",
     "files",
     "is_remote",
@@ -39,6 +40,7 @@ __all__ = [
     "names",
     "open_dataset",
     "read_bytes",
+    "remove",
     "remove_tree",
     "s3_options",
     "sweep",
@@ -199,12 +201,22 @@ def _hidden(folder: Path, data: bytes) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     path, descriptor = _open_hidden(folder)
     try:
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
+        with _named(folder), os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(data)
         yield path
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def _named(address: Address) -> Iterator[None]:
+    """Say where it was that a write failed (a full disk): a descriptor has no name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(address)
+        raise
 
 
 def _open_hidden(folder: Path) -> tuple[Path, int]:
@@ -238,7 +250,8 @@ def sync(paths: Iterable[Address]) -> None:
             continue
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with _named(path):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -263,9 +276,37 @@ def files(address: Address) -> tuple[str, ...]:
         below = len(str(address).removeprefix("s3://").rstrip("/")) + 1
         relative = (str(path)[below:] for path in found)
     else:
-        root = Path(address)
-        relative = (str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+        below = len(str(address).rstrip("/")) + 1
+        walked = os.walk(address)
+        relative = (join(folder, name)[below:] for folder, _, names in walked for name in names)
     return tuple(sorted(p for p in relative if p and not p.rsplit("/", 1)[-1].startswith(".")))
+
+
+def entries(address: Address) -> dict[str, tuple[int, float]]:
+    """Return size [bytes] and time of the last change [s since 1970] of `files` below a folder."""
+    if not is_remote(address):
+        found = {}
+        for name in files(address):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                status = os.stat(join(address, name))
+                found[name] = status.st_size, status.st_mtime
+        return found
+    listed = _s3().find(address, detail=True)
+    below = len(str(address).removeprefix("s3://").rstrip("/")) + 1
+    return {
+        str(path)[below:]: (int(about["size"]), about["LastModified"].timestamp())
+        for path, about in sorted(listed.items())
+        if str(path)[below:] and "LastModified" in about
+    }
+
+
+def remove(address: Address) -> None:
+    """Remove a file; nothing happens if it is not there."""
+    with suppress(FileNotFoundError):
+        if is_remote(address):
+            _s3().rm_file(str(address))
+        else:
+            os.unlink(address)
 
 
 def remove_tree(address: Address) -> None:

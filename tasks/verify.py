@@ -23,8 +23,8 @@ def verify(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResul
     """Write the long table of scores of a cycle."""
     watch = Stopwatch()
     with watch.part("read"):
-        forecast = runtime.plan.address(time, "forecast")
-        analysis = runtime.plan.address(time, "analysis")
+        forecast = attempt.source(time, "forecast")
+        analysis = attempt.source(time, "analysis")
         states = {
             name: archive.read_fields(join(forecast, name)) for name in ("background", "free")
         }

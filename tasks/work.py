@@ -2,10 +2,12 @@
 
 The ledger decides what is done, so nothing is cached or persisted by Prefect. Only failures of
 input and output are tried again; a mistake in the data or the configuration would be the same the
-next time.
+next time. A stage that another process is at is waited for; should that process die, this one takes
+over.
 """
 
 import asyncio
+import sys
 from typing import Any
 
 from prefect import task
@@ -17,6 +19,7 @@ from tasks.assimilate import assimilate as assimilate_work
 from tasks.experiment import Experiment, cycle_time
 from tasks.forecast import forecast as forecast_work
 from tasks.ingest import ingest as ingest_work
+from tasks.ledger import StageBusyError
 from tasks.publish import publish as publish_work
 from tasks.runtime import open_runtime
 from tasks.timing import working
@@ -32,6 +35,9 @@ def is_transient(task: object, task_run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, OSError)
 
 
+POLL = 0.5
+_waited_for: set[tuple[str, int]] = set()
+
 OPTIONS: dict[str, Any] = {
     "cache_policy": NONE,
     "persist_result": False,
@@ -43,8 +49,16 @@ OPTIONS: dict[str, Any] = {
 
 async def _commit(experiment: Experiment, cycle: str, stage: str, work: stages.Work) -> str:
     runtime = open_runtime(experiment)
-    commit = await asyncio.to_thread(stages.run, runtime, cycle_time(cycle), stage, work)
-    return commit.address
+    while True:
+        try:
+            commit = await asyncio.to_thread(stages.run, runtime, cycle_time(cycle), stage, work)
+            return commit.address
+        except StageBusyError as busy:
+            other = busy.lease.host, busy.lease.process
+            if other not in _waited_for:
+                sys.stderr.write(f"losda: {busy}; waiting for it\n")
+            _waited_for.add(other)
+        await asyncio.sleep(POLL)
 
 
 @task(name="forecast", task_run_name="forecast-{cycle}", **OPTIONS)

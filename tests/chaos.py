@@ -70,7 +70,7 @@ def repeated(root: Path) -> list[str]:
     found = []
     for path in root.glob("ledger/*/*.json"):
         commit = json.loads(path.read_text())
-        attempts = (root / "attempts" / path.parent.name / path.stem).iterdir()
+        attempts = (root / "attempts" / path.parent.name / path.stem).glob("a*-*")
         last = max(int(attempt.name.split("-")[0][1:]) for attempt in attempts)
         if int(commit["attempt"].split("-")[0][1:]) != last:
             found.append(f"{path.parent.name}/{path.stem}")

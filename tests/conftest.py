@@ -116,6 +116,12 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def local_root(tmp_path: Path) -> str:
+    """A new empty root on the local disk."""
+    return str(tmp_path / "root")
+
+
+@pytest.fixture
 def run_python() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Start Python code in a process of its own, in the repository; all end with the test."""
     repository = Path(__file__).resolve().parent.parent

@@ -25,8 +25,9 @@ TIME = pd.Timestamp("2001-01-01T06:00")
 RACE = """
 import sys
 import pandas as pd
-from tasks import store
+from tasks import ledger_lease, store
 from tasks.ledger import Ledger, StageResult, run_stage
+ledger_lease.EXPIRES = -1  # nobody heeds a lease
 root, name = sys.argv[1:]
 def work(attempt):
     print("ready", flush=True)
@@ -37,6 +38,12 @@ commit = run_stage(Ledger(root), pd.Timestamp("2001-01-01T06"), "analysis",
                    fingerprint="f", inputs={}, work=work)
 print(commit.attempt, commit.summary["by"])
 """
+
+
+@pytest.fixture
+def unheeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody heed a lease, as if all were lost: the commit alone decides."""
+    monkeypatch.setattr("tasks.ledger_lease.EXPIRES", -1.0)
 
 
 class Counted:
@@ -109,7 +116,9 @@ def test_failed_work_commits_nothing_and_is_done_again(root: str) -> None:
     assert commit.attempt.startswith("a2-")
 
 
-def test_the_loser_takes_the_winners_commit_and_its_attempt_is_removed(root: str) -> None:
+def test_the_loser_takes_the_winners_commit_and_its_attempt_is_removed(
+    root: str, unheeded: None
+) -> None:
     inner = Counted(b"winner")
     lost: list[str] = []
 
@@ -126,7 +135,7 @@ def test_the_loser_takes_the_winners_commit_and_its_attempt_is_removed(root: str
     )
 
 
-def test_a_loser_with_another_fingerprint_is_told(tmp_path: Path) -> None:
+def test_a_loser_with_another_fingerprint_is_told(tmp_path: Path, unheeded: None) -> None:
     def overtaken(attempt: Attempt) -> StageResult:
         run(str(tmp_path), Counted(), mark="other")
         return StageResult()
