@@ -67,6 +67,15 @@ VARIABLES = {
 """Names in the column `variable`."""
 
 AT_SURFACE = {"t": "t2m", "q": "q2m", "u": "u10", "v": "v10"}
+ERRORS = {
+    "t": "temperature",
+    "q": "specific_humidity",
+    "z": "geopotential",
+    "sp": "station_pressure",
+    "msl": "sea_level_pressure",
+    "sst": "sea_temperature",
+}
+"""Names of the quantities whose errors are those of a variable, if they differ."""
 NO_TIME, NO_POSITION = "time is missing or not valid", "position is missing or not valid"
 NOTHING = "nothing of the table in it"
 POLE = 90.0 + 1e-6
@@ -87,6 +96,7 @@ class Reports:
         values: Quantities by name, SI.
         quality: Provider's flags by quantity; 0 where it has none.
         extra: More columns for the table.
+        errors: Observation-error standard deviations that the file gives, by quantity, SI.
     """
 
     time: NDArray[np.datetime64]
@@ -99,10 +109,18 @@ class Reports:
     values: Mapping[str, Array]
     quality: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     extra: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    errors: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of reports."""
         return len(self.time)
+
+    @classmethod
+    def none(cls) -> "Reports":
+        """Return no reports."""
+        nothing, names = np.zeros(0), np.zeros(0, object)
+        time = np.zeros(0, "datetime64[ns]")
+        return cls(time, nothing, nothing, nothing, names, names, np.zeros(0, bool), {})
 
     def of(self, name: str) -> Array:
         """Return a quantity, NaN where it is not reported."""
@@ -260,23 +278,25 @@ def _wind(reports: Reports, no_pressure: NDArray[np.bool_]) -> dict[str, _Candid
     u, v = reports.of("u"), reports.of("v")
     turned = np.isfinite(direction) & ((direction < 0) | (direction > 360))
     with np.errstate(invalid="ignore"):
-        from_polar = convert.wind_components(speed, direction)
-    own = ~np.isnan(u) & ~np.isnan(v)
-    polar = ~own
+        components = convert.wind_components(speed, direction)
+    polar = np.isnan(u) & np.isnan(v)
     calm = speed == 0
     reasons = (
         ("no pressure or height", no_pressure),
-        ("one component without the other", polar & np.isnan(speed) & _has(u, v)),
         ("direction without speed", polar & np.isnan(speed)),
         ("speed without direction", polar & np.isnan(direction) & ~calm),
         ("speed is negative or infinite", polar & ((speed < 0) | np.isinf(speed))),
         ("direction is not 0 to 360", polar & (turned | np.isinf(direction)) & ~calm),
     )
-    reported = _has(speed, u, v) | (_has(direction) & np.isnan(speed))
     quality = reports.quality.get("wind_speed", reports.quality.get("u"))
     return {
-        name: _Candidate(np.where(own, component, polar_), reported, quality, reasons)
-        for name, component, polar_ in zip("uv", (u, v), from_polar, strict=True)
+        name: _Candidate(
+            np.where(polar, from_polar, own),
+            _has(own) | (polar & _has(speed, direction)),
+            quality,
+            reasons,
+        )
+        for name, own, from_polar in zip("uv", (u, v), components, strict=True)
     }
 
 
@@ -304,6 +324,7 @@ def _table(
     rows = np.concatenate([empty, *(part[2] for part in parts)])
     turn = np.concatenate([empty, *(np.full(len(part[2]), part[0]) for part in parts)])
     order = np.lexsort((turn, rows))
+    sizes = [_errors(reports, name)[own] for _, name, own, _ in parts]
     flags = [
         np.zeros(len(r), np.int64) if c.quality is None else c.quality[r] for *_, r, c in parts
     ]
@@ -321,7 +342,7 @@ def _table(
         "pres": pressure[rows],
         "variable": _texts(np.concatenate([np.zeros(0, object), *names])[order]),
         "observation": values,
-        "error": np.full(len(rows), np.nan),
+        "error": np.concatenate([np.zeros(0), *sizes])[order],
         "type": _texts(reports.type[rows]),
         "station": _texts(reports.station[rows]),
         "source": _texts(np.full(len(rows), source, object)),
@@ -333,6 +354,12 @@ def _table(
     extra |= {"impact_parameter": reports.of("impact_parameter")}
     columns |= {name: array[rows] for name, array in {**extra, **reports.extra}.items()}
     return pd.DataFrame(columns)
+
+
+def _errors(reports: Reports, variable: str) -> Array:
+    """Return the errors of a variable that the file gives; NaN where it gives none."""
+    found = reports.errors.get(ERRORS.get(variable, variable))
+    return np.full(len(reports), np.nan) if found is None else np.asarray(found, np.float64)
 
 
 def _texts(values: NDArray[np.object_]) -> pd.Series:

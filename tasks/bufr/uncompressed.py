@@ -62,7 +62,10 @@ def read_numbers(lanes: Lanes, position: Positions, width: int) -> NDArray[np.ui
     """Return numbers of up to 56 bits at any bit positions."""
     octet = np.minimum(position >> 3, len(lanes.words) - 1)
     word = lanes.words[octet].astype(np.uint64)
-    return (word << (position & 7).astype(np.uint64)) >> np.uint64(64 - width)
+    numbers: NDArray[np.uint64] = (word << (position & 7).astype(np.uint64)) >> np.uint64(
+        64 - width
+    )
+    return numbers
 
 
 def _rows(

@@ -12,15 +12,11 @@ from typing import NamedTuple, Protocol
 import pandas as pd
 
 from models.observations.reports import Reports, Tabulated, tabulate
-from tasks.readers.files import File
+from tasks.readers.files import File, Unreadable
 
 __all__ = ["Account", "Batch", "Reader", "Unreadable", "batch_of"]
 
 MOST_NAMED = 1000
-
-
-class Unreadable(ValueError):
-    """A file, or the rest of it, that cannot be read; the message says why."""
 
 
 @dataclass
@@ -93,8 +89,7 @@ def batch_of(reports: Reports, source: str, account: Account, what: str = "repor
     result: Tabulated = tabulate(reports, source)
     account.reports += len(reports)
     account.values += result.candidates
-    kept = result.table.groupby(["type", "variable"], observed=True).size()
-    account.kept.update({(str(t), str(v)): int(n) for (t, v), n in kept.items()})
+    account.kept.update(zip(result.table["type"], result.table["variable"], strict=True))
     account.left.update({(what, reason): n for reason, n in result.reports_left.items()})
     account.left.update({("value", reason): n for reason, n in result.values_left.items()})
     return Batch(result.table, account)

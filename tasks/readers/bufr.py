@@ -99,13 +99,7 @@ def _batch(
 
 def _only_counts(account: Account, source: str) -> Iterator[Batch]:
     if account != Account():
-        yield batch_of(_empty(), source, account)
-
-
-def _empty() -> Reports:
-    nothing, names = np.zeros(0), np.zeros(0, object)
-    time = np.zeros(0, "datetime64[ns]")
-    return Reports(time, nothing, nothing, nothing, names, names, np.zeros(0, bool), {})
+        yield batch_of(Reports.none(), source, account)
 
 
 def _tables(
@@ -188,9 +182,7 @@ def reports_of(block: Block, kind: Kind, account: Account) -> Iterator[tuple[Rep
         yield Reports(*place, surface, values), "report"
 
 
-def _level_reports(
-    level: Block, above: NDArray[np.int64], place: Place, kind: Kind
-) -> Reports:
+def _level_reports(level: Block, above: NDArray[np.int64], place: Place, kind: Kind) -> Reports:
     seconds, north, east = (np.nan_to_num(number(level, c)) for c in (4086, 5015, 6015))
     time = place.time[above] + (seconds * 1e9).astype("timedelta64[ns]")
     latitude, longitude = place.latitude[above] + north, place.longitude[above] + east

@@ -12,7 +12,7 @@ import lzma
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,16 @@ import fsspec
 
 from tasks import store
 
-__all__ = ["File", "Stream", "find_files"]
+__all__ = ["File", "Stream", "Unreadable", "find_files"]
 
-MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+MAGIC: dict[bytes, Callable[[BinaryIO], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
 LEAST_LIMIT, RATIO = 1 << 26, 100
 HEAD = 1 << 14
+
+
+class Unreadable(ValueError):
+    """A file, or the rest of it, that cannot be read; the message says why."""
 
 
 class Stream(io.RawIOBase):
@@ -104,7 +108,7 @@ class File:
         """Have the decompressed file as a local one, for libraries that need a path.
 
         Raises:
-            ValueError: Its compressed data are damaged.
+            Unreadable: Its compressed data are damaged.
         """
         with self.open() as stream:
             plain = stream._left is None
@@ -116,7 +120,7 @@ class File:
                 with path.open("wb") as target:
                     shutil.copyfileobj(io.BufferedReader(stream), target, 1 << 20)
                 if stream.fault:
-                    raise ValueError(stream.fault)
+                    raise Unreadable(stream.fault)
                 yield path
 
 

@@ -71,9 +71,7 @@ class Mnemonics:
         return bool(self["DHR"]) and block.has(self["DHR"]) and block.has(self["SID"])
 
 
-def prepbufr_reports(
-    decoded: Decoded, names: Mnemonics, account: Account
-) -> tuple[Reports, str]:
+def prepbufr_reports(decoded: Decoded, names: Mnemonics, account: Account) -> tuple[Reports, str]:
     """Return the reports, one a level, of PREPBUFR messages."""
     block, message = decoded.block, decoded.message
     code = np.nan_to_num(number(block, names["TYP"])).astype(np.int64)
@@ -115,7 +113,7 @@ def prepbufr_reports(
 
 def _cycle_times(decoded: Decoded) -> NDArray[np.datetime64]:
     """Return the time of section 1 of each message, NaT if it is none."""
-    found = []
+    found: list[np.datetime64] = []
     for message in decoded.messages:
         year, month, day, hour, minute = message.date
         try:
