@@ -24,7 +24,11 @@ from tasks import store
 
 __all__ = ["File", "Stream", "Unreadable", "find_files"]
 
-MAGIC: dict[bytes, Callable[[BinaryIO], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+MAGIC: dict[bytes, Callable[[BinaryIO], object]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
 LEAST_LIMIT, RATIO = 1 << 26, 100
 HEAD = 1 << 14

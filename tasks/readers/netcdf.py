@@ -18,7 +18,7 @@ from models.units import to_si
 from tasks.readers.account import Unreadable
 from tasks.readers.lines import unix_times
 
-__all__ = ["flags", "Variable", "open_netcdf", "si", "strings", "times", "values"]
+__all__ = ["Variable", "flags", "open_netcdf", "si", "strings", "times", "values"]
 
 Array = NDArray[np.float64]
 Variable: TypeAlias = "netCDF4.Variable[Any]"
