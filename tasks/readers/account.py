@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from models.observations.reports import Reports, Tabulated, tabulate
+from models.observations.reports import Reports
+from models.observations.tabulate import Tabulated, tabulate
 from tasks.readers.files import File, Unreadable
 
 __all__ = ["Account", "Batch", "Reader", "Unreadable", "batch_of"]
@@ -48,7 +49,7 @@ class Account:
             self.damaged.append((offset, reason))
 
     def leave(self, what: str, reason: str, count: int = 1) -> None:
-        """Count what is left out: a `message`, `report`, `level`, `value`, `other value` …
+        """Count what is left out: a `message`, `report`, `level`, `value`, `other value`, `file`.
 
         An `other value` is one for which the table has no variable.
         """

@@ -5,7 +5,8 @@ References:
 """
 
 import io
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import numpy as np
@@ -209,7 +210,7 @@ def _quantities(block: Block, kind: Kind, deep: bool) -> dict[str, Array]:
     return values
 
 
-def _note(block: Block, codes: Set[int], account: Account) -> None:
+def _note(block: Block, codes: AbstractSet[int], account: Account) -> None:
     """Count the values for which the table has no variable."""
     for item in block.items:
         if isinstance(item, Block):

@@ -43,13 +43,14 @@ SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("metar", re.compile(rb"\s*Unix_time,")),
     ("isd", re.compile(rb"\d{4}[0-9A-Z]{6}\d{5}\d{12}.[+-]\d{5}[+-]\d{6}")),
 )
-BUFR = b"BUFR"
+BUFR = re.compile(rb"BUFR.{3}[\x02-\x04]", re.DOTALL)
 
 
 def format_of(head: bytes) -> str | None:
     """Return the format that the first bytes of a file are of; None if of none."""
     found = next((name for name, sign in SIGNS if sign.match(head)), None)
-    return found or ("bufr" if BUFR in head else None)
+    bufr = head.startswith(b"BUFR") or BUFR.search(head)
+    return found or ("bufr" if bufr else None)
 
 
 def reader_of(name: str) -> Reader:

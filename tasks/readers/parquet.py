@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.observations.conversions import longitude_360
-from models.observations.reports import NO_POSITION, NO_TIME, Reports
+from models.observations.reports import Reports
 from models.observations.table import COLUMNS, naive_utc
+from models.observations.tabulate import NO_POSITION, NO_TIME
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import plausible_times
