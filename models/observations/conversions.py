@@ -162,11 +162,13 @@ TOP = 80_000.0
 
 def height_to_pressure(height: Array) -> Array:
     """Return the pressure [Pa] of a pressure altitude [m] in the ICAO standard atmosphere."""
+    inside = (height >= LAYERS[0][0]) & (height <= TOP)
+    own = np.where(inside, height, np.nan)
     pressure = np.full(np.shape(height), np.nan)
     for base, temperature, lapse, at in BASES:
-        layer = _in_layer(height, base, temperature, lapse, at)
-        pressure = np.where(height >= base, layer, pressure)
-    return np.where(height <= TOP, pressure, np.nan)
+        layer = _in_layer(own, base, temperature, lapse, at)
+        pressure = np.where(own >= base, layer, pressure)
+    return pressure
 
 
 def pressure_to_height(pressure: Array) -> Array:

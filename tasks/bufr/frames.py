@@ -42,7 +42,7 @@ def frames(stream: BinaryIO) -> Iterator[Frame | Damage]:
             at = max(at, len(buffer) - len(START) + 1)
             if ended:
                 return
-            needed = at + CHUNK
+            length, needed = 0, len(buffer) + 1
         else:
             at = position
             length = int.from_bytes(buffer[at + 4 : at + 7], "big")

@@ -122,7 +122,7 @@ def _tables(
             template = f"template {first_message.template}"
             account.leave("report", f"{described(category)}, {template}", block.rows)
             continue
-        for reports, what in reports_of(block, kind, account):
+        for reports, what in list(reports_of(block, kind, account)):  # counts first
             yield batch_of(reports, source, account, what)
             account = Account()
     yield from _only_counts(account, source)
@@ -179,6 +179,7 @@ def reports_of(block: Block, kind: Kind, account: Account) -> Iterator[tuple[Rep
         yield _level_reports(level, above, place, kind), "level"
     if not levels:
         values = _quantities(block, kind, deep=True)
+        _note_more(block, kind, values, account)
         surface = np.full(block.rows, kind.surface)
         yield Reports(*place, surface, values), "report"
 
@@ -208,6 +209,24 @@ def _quantities(block: Block, kind: Kind, deep: bool) -> dict[str, Array]:
         if name in values:
             values[name] = values[name] / 100.0
     return values
+
+
+def _note_more(block: Block, kind: Kind, values: dict[str, Array], account: Account) -> None:
+    """Count the values of the same quantities at other heights and over periods."""
+    for name, codes in kind.quantities.items():
+        more = _finite(block, frozenset(codes)) - int(np.isfinite(values.get(name, [])).sum())
+        reason = f"{name}: another value of the same report (other height, period or method)"
+        account.leave("other value", reason, more)
+
+
+def _finite(block: Block, codes: frozenset[int]) -> int:
+    total = 0
+    for item in block.items:
+        if isinstance(item, Block):
+            total += _finite(item, codes)
+        elif item.code in codes and item.values.dtype.kind == "f":
+            total += int(np.isfinite(item.values).sum())
+    return total
 
 
 def _note(block: Block, codes: AbstractSet[int], account: Account) -> None:

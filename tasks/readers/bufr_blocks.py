@@ -12,6 +12,7 @@ __all__ = ["Above", "first", "identifiers", "level_blocks", "number", "texts", "
 Array = NDArray[np.float64]
 Above = NDArray[np.int64]
 YEARS = (1900, 2100)
+SENSOR_HEIGHT, LOWEST = 7032, 1.0
 
 
 def first(block: Block, codes: Iterable[int], deep: bool = True) -> Array | None:
@@ -35,11 +36,17 @@ def _first(block: Block, code: int, deep: bool) -> Array | None:
         elif deep and item.rows:
             below = _first(item, code, deep)
             if below is not None:
-                parents, rows = np.unique(item.parent, return_index=True)
-                values = np.full(block.rows, np.nan)
-                values[parents] = below[rows]
-                return values
+                return _first_of_each(item, below, block.rows)
     return None
+
+
+def _first_of_each(block: Block, values: Array, rows: int) -> Array:
+    """Return the first value of each row above, of sensors that are not at the ground."""
+    good = np.flatnonzero(np.isfinite(values) & ~(number(block, SENSOR_HEIGHT) < LOWEST))
+    parents, index = np.unique(block.parent[good], return_index=True)
+    found = np.full(rows, np.nan)
+    found[parents] = values[good[index]]
+    return found
 
 
 def number(block: Block, *codes: int) -> Array:

@@ -106,7 +106,7 @@ def read_madis(file: File) -> Iterator[Batch]:
             if form is not None:
                 yield batch_of(_reports(dataset, form, part, account), source, account)
             elif "prMan" in present:
-                for reports in sounding_reports(dataset, part, account):
+                for reports in list(sounding_reports(dataset, part, account)):  # counts first
                     yield batch_of(reports, source, account, "level")
                     account = Account()
             elif "uComponent" in present:

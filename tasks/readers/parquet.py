@@ -67,7 +67,7 @@ def read_parquet(file: File) -> Iterator[Batch]:
                 if set(LONG) <= names:
                     yield _long(frame, source, account)
                 elif {"LAT", "LON"} <= names:
-                    for reports in _wide(frame, account):
+                    for reports in list(_wide(frame, account)):  # counts first
                         yield batch_of(reports, source, account)
                         account = Account()
                 else:
