@@ -123,5 +123,5 @@ def _reports(dataset: "netCDF4.Dataset", part: slice, type_: str, account: Accou
     )
 
 
-def _of(dataset: "netCDF4.Dataset", group: str, name: str) -> Variable | None:
+def _of(dataset: "netCDF4.Dataset", group: str, name: str) -> "Variable | None":
     return dataset.groups[group].variables.get(name) if group in dataset.groups else None
