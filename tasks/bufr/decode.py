@@ -59,6 +59,9 @@ def decode(
     groups: dict[tuple[bytes, bool, bool, Tables], list[Message]] = defaultdict(list)
     for message in messages:
         many = message.subsets > 1
+        if not message.compressed and message.subsets > 8 * (message.end - message.start):
+            yield Damage(message.offset, "more subsets than bits of data")
+            continue
         groups[message.descriptors, message.compressed, many, tables(message)].append(message)
     for (descriptors, compressed, many, own), members in groups.items():
         try:

@@ -44,6 +44,7 @@ class Stream(io.RawIOBase):
     def __init__(self, raw: BinaryIO, limit: int | None) -> None:
         """Wrap an open file; `limit` is the most it may decompress to."""
         self._raw, self._left, self.fault = raw, limit, ""
+        self._read = getattr(raw, "read1", raw.read)  # read() loses what came before a fault
 
     def readable(self) -> bool:
         """Return True."""
@@ -54,7 +55,7 @@ class Stream(io.RawIOBase):
         if self.fault:
             return 0
         try:
-            data = self._raw.read(len(buffer))
+            data = self._read(len(buffer))
         except BROKEN as error:
             if self._left is None and isinstance(error, OSError):
                 raise
@@ -103,9 +104,16 @@ class File:
                 yield Stream(inner, limit)
 
     def head(self, size: int = HEAD) -> bytes:
-        """Return the first decompressed bytes."""
+        """Return the first decompressed bytes.
+
+        Raises:
+            Unreadable: There are none, as the compressed data are damaged.
+        """
         with self.open() as stream:
-            return io.BufferedReader(stream).read(size)
+            found = io.BufferedReader(stream).read(size)
+            if stream.fault and not found:
+                raise Unreadable(stream.fault)
+            return found
 
     @contextmanager
     def local(self) -> Iterator[Path]:

@@ -4,6 +4,7 @@ Fill values are those of the variable, and whatever of the large numbers that MA
 them. Times with brackets in their units are read as what they mean.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from models.units import to_si
 from tasks.readers.account import Unreadable
 from tasks.readers.lines import unix_times
+from tasks.readers.netcdf_header import check_classic
 
 __all__ = ["Variable", "flags", "open_netcdf", "si", "strings", "times", "values"]
 
 Array = NDArray[np.float64]
 Variable: TypeAlias = "netCDF4.Variable[Any]"
 HUGE = 9.0e35
+MOST_COMPRESSION, LEAST_CLAIM = 1000, 1 << 16
 FILLS = (99999.0, -9999.0)
 EPOCH = re.compile(r"seconds since \(?1970-0?1-0?1[T ]0?0:0?0:0?0(\.0*)?\)?Z?", re.IGNORECASE)
 EPOCH_OLD = re.compile(r"seconds since 1/1/1970", re.IGNORECASE)
@@ -36,16 +39,37 @@ def open_netcdf(path: Path) -> Iterator[netCDF4.Dataset]:
         Unreadable: It is not netCDF, or is damaged.
     """
     try:
+        with path.open("rb") as file:
+            classic = file.read(3) == b"CDF"
+        if classic:
+            check_classic(path)
         dataset = netCDF4.Dataset(path)
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise Unreadable(f"netCDF cannot be opened: {error}") from error
     try:
         dataset.set_auto_mask(False)
+        _check_sizes(dataset, path.stat().st_size)
         yield dataset
     except (RuntimeError, IndexError, MemoryError, OverflowError) as error:
         raise Unreadable(f"netCDF is damaged: {error}") from error
     finally:
         dataset.close()
+
+
+def _check_sizes(group: "netCDF4.Dataset | netCDF4.Group", size: int) -> None:
+    """Refuse variables that claim far more than the file can hold.
+
+    Raises:
+        Unreadable: One does; damaged counts would be read as endless fill values.
+    """
+    ratio = MOST_COMPRESSION if group.data_model == "NETCDF4" else 1
+    for variable in group.variables.values():
+        width = getattr(variable.dtype, "itemsize", 1)
+        claimed = math.prod(variable.shape) * width
+        if claimed > max(ratio * size, LEAST_CLAIM * ratio):
+            raise Unreadable(f"{variable.name} claims {claimed} bytes of a file of {size}")
+    for below in group.groups.values():
+        _check_sizes(below, size)
 
 
 def values(variable: Variable, part: slice) -> Array:

@@ -8,6 +8,7 @@ References:
     | ECMWF, ODB governance, https://codes.ecmwf.int/odb (varno, obstype, vertco_type)
 """
 
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,9 @@ TYPES |= {10: "occultation", 16: "satwind"}
 NEEDED = ("varno", "obsvalue", "lat", "lon", "date", "time")
 BY_PRESSURE, BY_HEIGHT, BY_IMPACT = 1, 2, 6
 MISSING_INTEGER, MISSING_REAL = 2147483647, -2147483647.0
-BROKEN = (
-    *(ValueError, KeyError, IndexError, EOFError, TypeError, AssertionError, AttributeError),
-    *(NotImplementedError, OverflowError, MemoryError, RuntimeError),
+BROKEN = (  # pyodc checks little: damaged bytes end in any of these
+    *(ValueError, LookupError, EOFError, TypeError, AssertionError, AttributeError),
+    *(RuntimeError, ArithmeticError, MemoryError, struct.error),
 )
 
 

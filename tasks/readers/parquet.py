@@ -73,8 +73,11 @@ def read_parquet(file: File) -> Iterator[Batch]:
                 else:
                     lacking = min(set(LONG) - names)
                     raise Unreadable(f"Parquet without the column {lacking!r} of observations")
-        except (pa.ArrowException, OSError) as error:
-            raise Unreadable(f"Parquet is damaged: {str(error).splitlines()[0]}") from error
+        except Unreadable:
+            raise
+        except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Unreadable(f"Parquet is damaged: {reason}") from error
 
 
 def _long(frame: pd.DataFrame, source: str, account: Account) -> Batch:

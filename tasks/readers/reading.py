@@ -28,9 +28,17 @@ def read_batches(
     Raises:
         ValueError: Nothing is at an address, or there is no such format.
     """
+    yield from _batches(_checked(addresses, form), form)
+
+
+def _checked(addresses: Iterable[str], form: str | None) -> tuple[File, ...]:
     if form is not None and form not in FORMATS:
         raise ValueError(f"format {form!r}; allowed: {', '.join(FORMATS)}")
-    for file in find_files(addresses):
+    return find_files(addresses)
+
+
+def _batches(files: Iterable[File], form: str | None) -> Iterator[tuple[File, Batch]]:
+    for file in files:
         for batch in read_file(file, form):
             yield file, batch
 
@@ -53,8 +61,9 @@ def read_files(
         ValueError: Nothing is at an address, or there is no such format.
     """
     accounts: dict[str, Account] = {}
+    files = _checked(addresses, form)  # before the table is among them
     with nullcontext() if out is None else table_file(out) as table:
-        for file, batch in read_batches(addresses, form):
+        for file, batch in _batches(files, form):
             if file.address not in accounts:
                 progress(file.address)
             own = accounts.setdefault(file.address, Account())

@@ -135,6 +135,11 @@ WANTED = frozenset(
 )
 
 CATEGORIES = {
+    0: "surface, land",
+    1: "surface, sea",
+    2: "vertical soundings",
+    4: "aircraft",
+    5: "satellite winds",
     3: "vertical soundings of satellites",
     6: "radar",
     7: "synoptic features",

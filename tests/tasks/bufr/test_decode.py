@@ -58,7 +58,15 @@ def test_subsets_follow_each_other_bit_by_bit() -> None:
 
 def test_compressed_subsets_are_least_value_and_increments() -> None:
     # 12101: least 28000, increments of 10 bits: 0, 1000, missing; 11002: the same in all
-    fields: list[Field] = [(28_000, 16), (10, 6), (0, 10), (1000, 10), (1023, 10), (50, 12), (0, 6)]
+    fields: list[Field] = [
+        (28_000, 16),
+        (10, 6),
+        (0, 10),
+        (1000, 10),
+        (1023, 10),
+        (50, 12),
+        (0, 6),
+    ]
     found = block(message([12101, 11002], packed(fields), 3, compressed=True), 12101, 11002)
     temperature = values(found, 12101)
     assert temperature[:2] == [280.0, 290.0] and np.isnan(temperature[2])
@@ -152,6 +160,8 @@ def test_former_and_local_elements_hold_for_their_versions() -> None:
 
 
 def test_columns_keep_the_order_of_the_template() -> None:
-    found = block(message([12101, 11002, 12101], packed([(1, 16), (2, 12), (3, 16)])), 12101, 11002)
+    found = block(
+        message([12101, 11002, 12101], packed([(1, 16), (2, 12), (3, 16)])), 12101, 11002
+    )
     codes = [item.code for item in found.items if isinstance(item, Column)]
     assert codes == [12101, 11002, 12101]

@@ -35,9 +35,7 @@ def test_messages_are_found_between_other_bytes() -> None:
         (lambda m: m[:4] + b"\xff\xff\xff" + m[7:], "message ends after the file"),
     ],
 )
-def test_a_damaged_message_hides_no_other(
-    damage: Callable[[bytes], bytes], reason: str
-) -> None:
+def test_a_damaged_message_hides_no_other(damage: Callable[[bytes], bytes], reason: str) -> None:
     data = framed() + damage(framed()) + framed()
     result = found(data)
     assert [type(one) for one in result] == [Frame, Damage, Frame]

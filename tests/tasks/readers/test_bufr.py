@@ -38,7 +38,11 @@ def left(account: Account, what: str) -> int:
 
 KNOWN = {
     # file: messages, reports or levels, kept by variable
-    "synop.bufr": (305, 305, {"t2m": 174, "q2m": 158, "u10": 168, "v10": 168, "sp": 143, "msl": 136}),
+    "synop.bufr": (
+        305,
+        305,
+        {"t2m": 174, "q2m": 158, "u10": 168, "v10": 168, "sp": 143, "msl": 136},
+    ),
     "temp.bufr": (31, 2103, {"t": 1498, "q": 1368, "u": 1087, "v": 1087, "z": 1381}),
     "temp_small.bufr": (7, 403, {"t": 306, "q": 296, "u": 195, "v": 195, "z": 246}),
     "temp_hires.bufr": (1, 449, {"t": 448, "q": 448, "u": 448, "v": 448, "z": 448}),
@@ -76,7 +80,11 @@ Oracle = tuple[str, str]
 @pytest.mark.parametrize(
     ("name", "variables", "keys"),
     [
-        ("synop.bufr", ("t2m", "u10"), ("airTemperatureAt2M", "windSpeedAt10M", "windDirectionAt10M")),
+        (
+            "synop.bufr",
+            ("t2m", "u10"),
+            ("airTemperatureAt2M", "windSpeedAt10M", "windDirectionAt10M"),
+        ),
         ("temp.bufr", ("t", "u"), ("airTemperature", "windSpeed", "windDirection")),
         ("temp_hires.bufr", ("t", "u"), ("airTemperature", "windSpeed", "windDirection")),
         ("aircraft.bufr", ("t", "u"), ("airTemperature", "windSpeed", "windDirection")),
