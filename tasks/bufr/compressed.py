@@ -100,11 +100,10 @@ class _Reader:
             if node.factor.code:
                 values = np.full(self.subsets, float(count))
                 block.items.append(Column(node.factor.code, values))
-        if count * node.least > self.bits - self.position or node.least == 0:
-            if count:
-                raise Overrun
         if not count:
             return
+        if count * node.least > self.bits - self.position or node.least == 0:
+            raise Overrun
         turns = [self.block(node.body) for _ in range(count)]
         block.items.append(join_blocks(turns, [turn.parent for turn in turns]))
 

@@ -138,7 +138,7 @@ def test_balloons_drift_in_place_and_time() -> None:
 
 
 def test_stations_have_the_names_of_their_scheme() -> None:
-    assert list(read("synop_wigos.bufr")[0]["station"].unique())[0] == "0-705-0-1931"
+    assert read("synop_wigos.bufr")[0]["station"].iloc[0] == "0-705-0-1931"
     assert "08579" in set(read("synop_radiation.bufr")[0]["station"])
     assert "EU6349" in set(read("aircraft.bufr")[0]["station"])
 
