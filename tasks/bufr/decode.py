@@ -35,11 +35,13 @@ class Decoded:
         block: One row per subset.
         messages: The messages.
         message: Index of each row's message.
+        whole: Whether all was read; False if quality information behind the data was not.
     """
 
     block: Block
     messages: tuple[Message, ...]
     message: NDArray[np.int64]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _compressed(plan: Plan, message: Message) -> Decoded | Damage:
         return Damage(message.offset, OVERRUN)
     except TooMuch:
         return Damage(message.offset, MUCH)
-    return Decoded(block, (message,), np.zeros(block.rows, np.int64))
+    return Decoded(block, (message,), np.zeros(block.rows, np.int64), plan.whole)
 
 
 def _uncompressed(
@@ -129,7 +131,7 @@ def _uncompressed(
     good = np.flatnonzero(~(lanes.bad | spare)[block.parent])
     if len(good):
         kept = block if len(good) == block.rows else block.take(good)
-        yield Decoded(kept, tuple(members), kept.parent)
+        yield Decoded(kept, tuple(members), kept.parent, plan.whole)
 
 
 def _in_turn(

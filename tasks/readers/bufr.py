@@ -17,7 +17,7 @@ from models.observations.reports import Reports
 from tasks.bufr.blocks import Block, Column
 from tasks.bufr.decode import Decoded, Left, decode
 from tasks.bufr.embedded import EmbeddedTables
-from tasks.bufr.frames import Damage, frames
+from tasks.bufr.frames import Damage, Frame, frames
 from tasks.bufr.sections import DX, Message, parse
 from tasks.bufr.tables import Tables, wmo_tables
 from tasks.readers.account import Account, Batch, batch_of
@@ -47,23 +47,25 @@ def read_bufr(file: File) -> Iterator[Batch]:
     """Yield the batches of a BUFR file, WMO or NCEP with embedded tables."""
     source, embedded = f"bufr:{file.name}", EmbeddedTables()
     with file.open() as stream:
-        account, messages, size = Account(), list[Message](), 0
+        account, messages, size, inside = Account(), list[Message](), 0, 0
         for found in frames(io.BufferedReader(stream)):
             account.messages += 1
+            inside += len(found.data) if isinstance(found, Frame) else 0
             message = found if isinstance(found, Damage) else parse(found)
             if isinstance(message, Damage):
                 account.damage(message.offset, message.reason)
                 continue
             if message.category == DX:
                 yield from _batch(messages, embedded.tables, source, account)
-                _define(embedded, message, account)
                 account, messages, size = Account(), [], 0
+                _define(embedded, message, account)
                 continue
             messages.append(message)
             size += len(message.data)
             if size >= BATCH_BYTES or len(messages) >= BATCH_MESSAGES:
                 yield from _batch(messages, embedded.tables, source, account)
                 account, messages, size = Account(), [], 0
+        account.leave("byte", "outside of messages", stream.count - inside)
         if stream.fault:
             account.damage(-1, stream.fault)
         yield from _batch(messages, embedded.tables, source, account)
@@ -107,6 +109,9 @@ def _tables(
     decoded: Decoded, mnemonics: Mnemonics | None, source: str, account: Account
 ) -> Iterator[Batch]:
     first_message = decoded.messages[0]
+    if not decoded.whole:
+        reason = "behind the data (operators 2 22 to 2 32): not read"
+        account.leave("quality information", reason, len(np.unique(decoded.message)))
     if mnemonics is not None and mnemonics.is_prepbufr(decoded.block):
         reports, what = prepbufr_reports(decoded, mnemonics, account)
         yield batch_of(reports, source, account, what)

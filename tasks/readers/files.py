@@ -1,6 +1,6 @@
 """Files to read: found at a path, in a folder, by a pattern or below s3://; opened as streams.
 
-gzip, bzip2 and xz are seen by their first bytes and decompressed on the way, up to a limit: what
+gzip, bzip2, xz and zip (of one file) are seen by their first bytes and decompressed on the way, up to a limit: what
 unpacks to far more than any data do is refused. A stream that breaks ends there and says why.
 """
 
@@ -11,12 +11,13 @@ import io
 import lzma
 import shutil
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import fsspec
 
@@ -28,8 +29,9 @@ MAGIC: dict[bytes, Callable[[BinaryIO], object]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
+    b"PK\x03\x04": lambda raw: _zip(raw),  # defined below
 }
-BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
+BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 LEAST_LIMIT, RATIO = 1 << 26, 100
 HEAD = 1 << 14
 
@@ -39,11 +41,11 @@ class Unreadable(ValueError):
 
 
 class Stream(io.RawIOBase):
-    """Bytes of a file, decompressed; `fault` says why it ended early, if it did."""
+    """Bytes of a file, decompressed; `fault` says why it ended early, `count` how many they were."""
 
     def __init__(self, raw: BinaryIO, limit: int | None) -> None:
         """Wrap an open file; `limit` is the most it may decompress to."""
-        self._raw, self._left, self.fault = raw, limit, ""
+        self._raw, self._left, self.fault, self.count = raw, limit, "", 0
         self._read = getattr(raw, "read1", raw.read)  # read() loses what came before a fault
 
     def readable(self) -> bool:
@@ -66,6 +68,7 @@ class Stream(io.RawIOBase):
             if self._left < 0:
                 self.fault = "decompresses to far more than data do"
                 return 0
+        self.count += len(data)
         buffer[: len(data)] = data
         return len(data)
 
@@ -85,7 +88,9 @@ class File:
     def name(self) -> str:
         """Last part of the address, without the ending of a compression."""
         bare = self.address.rstrip("/").rsplit("/", 1)[-1]
-        return bare.removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz")
+        return (
+            bare.removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz").removesuffix(".zip")
+        )
 
     @contextmanager
     def open(self) -> Iterator[Stream]:
@@ -100,7 +105,7 @@ class File:
             raw.seek(0, io.SEEK_END)
             limit = max(LEAST_LIMIT, RATIO * raw.tell())
             raw.seek(0)
-            with cast(BinaryIO, unpack(raw)) as inner:
+            with _unpacked(unpack, raw) as inner:
                 yield Stream(inner, limit)
 
     def head(self, size: int = HEAD) -> bytes:
@@ -134,6 +139,22 @@ class File:
                 if stream.fault:
                     raise Unreadable(stream.fault)
                 yield path
+
+
+def _unpacked(unpack: Callable[[BinaryIO], object], raw: BinaryIO) -> BinaryIO:
+    try:
+        return cast(BinaryIO, unpack(raw))
+    except (*BROKEN, NotImplementedError, RuntimeError) as error:
+        raise Unreadable(f"compressed data are damaged ({error})") from error
+
+
+def _zip(raw: BinaryIO) -> IO[bytes]:
+    """Open the one file of a zip archive, as IGRA's are."""
+    archive = zipfile.ZipFile(raw)
+    names = archive.namelist()
+    if len(names) != 1:
+        raise Unreadable(f"zip archive of {len(names)} files; allowed: of one")
+    return archive.open(names[0])
 
 
 def _raw(address: str) -> BinaryIO:

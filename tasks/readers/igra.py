@@ -33,12 +33,12 @@ Array = NDArray[np.float64]
 def read_igra(file: File) -> Iterator[Batch]:
     """Yield the batches of an IGRA 2 file, whole soundings in each."""
     with file.open() as stream:
-        account, header, rows = Account(), "", list[tuple[str, str]]()
-        for batch in lines(stream, account):
+        header = ""
+        for account, batch in lines(stream):
+            rows = list[tuple[str, str]]()
             for line in batch:
                 header = _row(line, header, rows, account)
             yield batch_of(_reports(rows, account), f"igra:{file.name}", account, "level")
-            account, rows = Account(), []
 
 
 def _row(line: Line, header: str, rows: list[tuple[str, str]], account: Account) -> str:

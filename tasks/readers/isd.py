@@ -33,11 +33,9 @@ OPTIONAL = {"AA1": "precipitation", "OC1": "wind gust", "GA1": "cloud layers", "
 def read_isd(file: File) -> Iterator[Batch]:
     """Yield the batches of an ISD file."""
     with file.open() as stream:
-        account = Account()
-        for batch in lines(stream, account):
+        for account, batch in lines(stream):
             texts = _sound(batch, account)
             yield batch_of(_reports(texts, account), f"isd:{file.name}", account)
-            account = Account()
 
 
 def _sound(batch: Sequence[Line], account: Account) -> list[str]:

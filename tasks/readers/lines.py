@@ -24,9 +24,10 @@ class Line(NamedTuple):
     text: str
 
 
-def lines(stream: Stream, account: Account, size: int = BATCH_LINES) -> Iterator[list[Line]]:
-    """Yield lists of lines; longer ones than any format has are counted as damaged."""
-    reader, offset, batch = io.BufferedReader(stream, 1 << 18), 0, list[Line]()
+def lines(stream: Stream, size: int = BATCH_LINES) -> Iterator[tuple[Account, list[Line]]]:
+    """Yield lists of lines, each with an account of what was damaged among them."""
+    reader, offset = io.BufferedReader(stream, 1 << 18), 0
+    account, batch = Account(), list[Line]()
     while raw := reader.readline(LONGEST):
         start, offset = offset, offset + len(raw)
         if len(raw) == LONGEST and not raw.endswith(b"\n"):
@@ -37,11 +38,11 @@ def lines(stream: Stream, account: Account, size: int = BATCH_LINES) -> Iterator
             continue
         batch.append(Line(start, raw.decode("latin-1").rstrip("\r\n")))
         if len(batch) >= size:
-            yield batch
-            batch = []
+            yield account, batch
+            account, batch = Account(), []
     if stream.fault:
         account.damage(offset, stream.fault)
-    yield batch
+    yield account, batch
 
 
 def fields(texts: Sequence[str], start: int, end: int) -> list[str]:

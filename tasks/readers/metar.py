@@ -26,8 +26,7 @@ def read_metar(file: File) -> Iterator[Batch]:
     """Yield the batches of a METAR file."""
     header: list[str] = []
     with file.open() as stream:
-        account = Account()
-        for batch in lines(stream, account):
+        for account, batch in lines(stream):
             if not header and batch:
                 header = [name.strip() for name in batch.pop(0).text.split(",")]
                 missing = [name for name in NEEDED if name not in header]
@@ -35,7 +34,6 @@ def read_metar(file: File) -> Iterator[Batch]:
                     raise Unreadable(f"METAR without the column {missing[0]}")
             columns = _columns(batch, header, account)
             yield batch_of(_reports(columns, account), f"metar:{file.name}", account)
-            account = Account()
 
 
 def _columns(

@@ -38,15 +38,13 @@ def read_ndbc(file: File) -> Iterator[Batch]:
     """Yield the batches of an NDBC file."""
     header: list[str] = []
     with file.open() as stream:
-        account = Account()
-        for batch in lines(stream, account):
+        for account, batch in lines(stream):
             if not header and batch:
                 header = [ALIASES.get(name, name) for name in batch.pop(0).text.split()]
                 if not {"YY", "MM", "DD", "hh"} <= set(header) and "WSPD" not in header:
                     raise Unreadable("no columns of NDBC in the first line")
                 _check_units(batch, header)
             yield batch_of(_reports(batch, header, file, account), f"ndbc:{file.name}", account)
-            account = Account()
 
 
 def _check_units(batch: list[Line], header: Sequence[str]) -> None:

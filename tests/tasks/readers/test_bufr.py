@@ -150,14 +150,20 @@ def test_sensors_at_the_ground_are_not_the_air() -> None:
     assert table.loc[table["variable"] == "t2m", "observation"].between(270, 295).all()
 
 
+def test_confidence_behind_the_data_is_counted() -> None:
+    _, account = read("temp_small.bufr")
+    reason = "behind the data (operators 2 22 to 2 32): not read"
+    assert account.left["quality information", reason] == 7
+
+
 def test_what_the_table_has_no_variable_for_is_counted() -> None:
     _, account = read("pgps_110.bufr")
     reason = "path delay of ground-based GNSS: no variable of the table"
     assert account.left["other value", reason] == 128
     assert left(account, "report") == 128
     _, account = read("trace_gas_compressed.bufr")
-    ((what, reason),) = account.left
-    assert what == "report" and reason.startswith("category 3 (vertical soundings of satellites)")
+    (reason,) = (reason for what, reason in account.left if what == "report")
+    assert reason.startswith("category 3 (vertical soundings of satellites)")
 
 
 def test_an_occultation_has_angles_and_refractivity() -> None:

@@ -110,6 +110,43 @@ def test_streams_say_why_they_ended(tmp_path: Path) -> None:
     assert account.reports >= 3 * 49
 
 
+def test_zip_archives_of_one_file_are_read(tmp_path: Path) -> None:
+    import zipfile
+
+    for name, members in (("one.zip", 1), ("two.zip", 2)):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member in range(members):
+                archive.writestr(f"{member}.txt", IGRA)
+    table, _ = read(tmp_path / "one.zip")
+    assert len(table) == 15
+    _, account = read(tmp_path / "two.zip")
+    assert account.left == {("file", "zip archive of 2 files; allowed: of one"): 1}
+    (tmp_path / "bad.zip").write_bytes((tmp_path / "one.zip").read_bytes()[:-30])
+    _, account = read(tmp_path / "bad.zip")
+    assert account.left == {("file", "compressed data are damaged (File is not a zip file)"): 1}
+
+
+def test_bytes_between_messages_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.bufr").write_bytes(b"ISMN01 LOWM\r\n" + BUFR + b"\r\n\x03")
+    _, account = read(tmp_path / "a.bufr")
+    assert account.left["byte", "outside of messages"] == 16
+
+
+def test_what_is_damaged_late_in_a_text_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.readers import lines
+
+    monkeypatch.setattr(lines.lines, "__defaults__", (2,))  # lines a batch
+    text = LATEST + LATEST.splitlines()[-1] + "\n" + "x" * 70_000 + "\n"
+    (tmp_path / "latest_obs.txt").write_text(text)
+    _, account = read(tmp_path / "latest_obs.txt")
+    assert account.damages == {"line of more than 65536 bytes": 1}
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(LATEST.encode())[:-8])
+    table, account = read(tmp_path / "a.txt.gz")
+    assert len(table) == 9 and sum(account.damages.values()) == 1
+
+
 def test_memory_is_bounded_by_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 

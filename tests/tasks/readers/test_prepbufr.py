@@ -29,6 +29,7 @@ def test_known_counts(result: tuple[pd.DataFrame, Account]) -> None:
     count = table["variable"].value_counts()
     assert count[["t2m", "q2m", "u10", "v10", "msl"]].to_list() == [106, 99, 127, 127, 58]
     assert not account.damages
+    assert account.left["message", "table definitions (read)"] == 4
 
 
 def test_mass_and_wind_reports_keep_their_codes_and_marks(

@@ -151,7 +151,7 @@ def test_igra_soundings_go_across_batches_and_midnight(
     (tmp_path / "a.txt").write_text(IGRA.replace(" 12 1105 ", " 00 2305 "))
     whole, _ = read(tmp_path / "a.txt")
     assert whole["time"].iloc[0] == pd.Timestamp("2016-07-31T23:05")
-    monkeypatch.setattr(lines.lines, "__defaults__", (2,))
+    monkeypatch.setattr(lines.lines, "__defaults__", (2,))  # lines a batch
     parts, _ = read(tmp_path / "a.txt")
     pd.testing.assert_frame_equal(whole, parts)
 
