@@ -50,8 +50,10 @@ def open_netcdf(path: Path) -> Iterator[netCDF4.Dataset]:
         dataset.set_auto_mask(False)
         _check_sizes(dataset, path.stat().st_size)
         yield dataset
-    except (RuntimeError, IndexError, MemoryError, OverflowError) as error:
-        raise Unreadable(f"netCDF is damaged: {error}") from error
+    except Unreadable:
+        raise
+    except (RuntimeError, LookupError, ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise Unreadable(f"netCDF is damaged or lacks a variable: {error}") from error
     finally:
         dataset.close()
 

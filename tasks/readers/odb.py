@@ -10,7 +10,7 @@ References:
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ TYPES = {1: "synop", 2: "aircraft", 3: "satwind", 4: "buoy", 5: "temp", 6: "pilo
 TYPES |= {10: "occultation", 16: "satwind"}
 NEEDED = ("varno", "obsvalue", "lat", "lon", "date", "time")
 BY_PRESSURE, BY_HEIGHT, BY_IMPACT = 1, 2, 6
+LEAST_ROW = 2
 MISSING_INTEGER, MISSING_REAL = 2147483647, -2147483647.0
 BROKEN = (  # pyodc checks little: damaged bytes end in any of these
     *(ValueError, LookupError, EOFError, TypeError, AssertionError, AttributeError),
@@ -48,11 +49,11 @@ def read_odb(file: File) -> Iterator[Batch]:
         Unreadable: pyodc is not installed, or a frame is damaged.
     """
     try:
-        import pyodc
+        import pyodc  # noqa: F401 (only whether it is there)
     except ModuleNotFoundError as error:
         raise Unreadable("ODB-2 needs pyodc: pip install 'losda[odb]'") from error
     with file.local() as path, path.open("rb") as stream:
-        frames = iter(pyodc.read_odb(stream, aggregated=False))
+        frames = _frames(stream, path.stat().st_size)
         while True:
             try:
                 frame = next(frames, None)
@@ -63,6 +64,16 @@ def read_odb(file: File) -> Iterator[Batch]:
                 return
             account = Account(messages=len(frame))
             yield batch_of(_reports(frame, account), f"odb:{file.name}", account)
+
+
+def _frames(stream: BinaryIO, size: int) -> "Iterator[pd.DataFrame]":
+    """Yield the frames; each row has two bytes at least, so more rows than that are damage."""
+    import pyodc
+
+    for frame in pyodc.Reader(stream, aggregated=False).frames:
+        if not 0 <= frame.nrows <= size // LEAST_ROW:
+            raise ValueError(f"{frame.nrows} rows in a file of {size} bytes")
+        yield frame.dataframe()
 
 
 def _reports(frame: "pd.DataFrame", account: Account) -> Reports:

@@ -232,7 +232,7 @@ def test_no_damage_of_any_format_breaks_its_reader(tmp_path: Path) -> None:
     assert len(found) == 16
     for name, data in found.items():
         for seed in range(13):
-            path = tmp_path / name.replace(".gz", ".bin")
+            path = tmp_path / f"{seed}-{name}"
             path.write_bytes(text_damage(data, random.Random(f"{name}{seed}")))
             read(path)
 
