@@ -1,6 +1,7 @@
 """The command line: `losda COMMAND`.
 
     run | report | status | rerun | gc                    an experiment
+    ingest                                                real observations
     benchmark | tune | train | registry | check | world   methods, components, settings
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
@@ -33,6 +34,7 @@ app = App(
 )
 app.command(registry)
 
+Form = Annotated[str | None, Parameter(name="--format")]
 Overrides = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 
 
@@ -298,6 +300,27 @@ def world(*, out: str = "world", days: int = 365, seed: int = 0, as_json: Json =
     from flows.tables import print_rows
 
     print_rows([{"": name, "value": f"{n:.4g}"} for name, n in numbers.items()], f"in {out}")
+
+
+@app.command
+@reported
+def ingest(*files: str, out: str | None = None, form: Form = None, as_json: Json = False) -> None:
+    """Read observation files and account for all that is in them; no quality control yet.
+
+    Args:
+        files: Paths, folders, patterns such as 'day/*.bufr', or s3:// prefixes.
+        out: Parquet file for the table of observations, local or s3://.
+        form: Format of all files; by default seen by their first bytes.
+        as_json: Print one JSON document.
+    """
+    from flows.ingesting import ingest_files, print_ingest
+
+    if not files:
+        raise ValueError("ingest: no file is named; allowed: paths, folders, patterns, s3://…")
+    with standard_output(as_json):
+        target = absolute(out) if out is not None else None
+        document = ingest_files([absolute(file) for file in files], form, target)
+    print_json(document) if as_json else print_ingest(document)
 
 
 def _load(config: str, overrides: Sequence[str] | None, options: Mapping[str, object]) -> Config:
