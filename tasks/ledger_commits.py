@@ -31,7 +31,7 @@ from tasks.ledger_names import (
 from tasks.ledger_records import Attempt, Commit, ReopenedError, Reopening, Standing
 from tasks.messages import first_error
 
-__all__ = ["Ledger", "now"]
+__all__ = ["Ledger", "now", "user"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Ledger:
         self, cycle_time: pd.Timestamp, stage: str, generation: int, reason: str = ""
     ) -> bool:
         """End a generation of a stage; return whether this call did."""
-        record = Reopening(reason=reason, by=_user(), host=socket.gethostname(), created=now())
+        record = Reopening(reason=reason, by=user(), host=socket.gethostname(), created=now())
         address = self._address(cycle_time, stage, generation, REOPENED)
         return store.create_exclusive(address, record.model_dump_json(indent=1).encode() + b"\n")
 
@@ -209,7 +209,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of who runs this."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
