@@ -7,8 +7,9 @@ Analyses are made strictly in order: only the first cycle without one is ever be
     it is less than `run_ahead` cycles from the first one that is not published,
     and nothing of it is held, stale, or waits for its retry.
 
-Verification and publication follow off that path, oldest first. So after an outage of any length
-all cycles are made, in order, none missed.
+Verification and publication follow off that path, oldest first. After too many failures, a hold,
+or at a stale stage nothing later is begun. So after an outage of any length all cycles are made, in
+order, none missed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -132,9 +133,7 @@ def due(cycles: Sequence[CycleState], orders: Orders, moment: Moment) -> Decisio
             waits.append(found)
         if _is_on_path(cycle) or (waits and waits[-1].kind in STOPPERS):
             break
-    # after too many failures all waits for somebody, like after a hold of the whole experiment
-    stopped = any(wait.kind == "failed" for wait in waits)
-    return Decision(() if stopped else tuple(actions), tuple(waits))
+    return Decision(tuple(actions), tuple(waits))
 
 
 def _is_on_path(cycle: CycleState) -> bool:

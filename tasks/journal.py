@@ -37,7 +37,7 @@ class Entry(BaseModel):
     """The cycle's name; empty if it concerns the whole experiment. Of a rerun the first one."""
     stage: str = ""
     """The stage, of failures and alerts that concern one."""
-    generation: int = 0
+    generation: int = 1
     """The stage's generation, of failures."""
     attempt: str = ""
     """Name of the attempt that failed, where it is known."""

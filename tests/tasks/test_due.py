@@ -63,7 +63,7 @@ class World:
 
     def write(self, kind: Kind, cycle: int | None = None, stage: str = "", text: str = "") -> None:
         name = "" if cycle is None else cycle_name(START + cycle * STEP)
-        created = self.utc.tz_localize("UTC").to_pydatetime()
+        created = self.utc.floor("us").tz_localize("UTC").to_pydatetime()
         self.entries.append(Entry(kind=kind, text=text, cycle=name, stage=stage, created=created))
 
     def work(self, hours: float = 0) -> list[tuple[int, str]]:
