@@ -9,8 +9,8 @@ delay are the ledger's business, so Prefect does not repeat these tasks.
 """
 
 import asyncio
-import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -68,19 +68,21 @@ async def cycle(
             raise error
 
 
-async def drive(driver: Driver, every: float, once: bool, until_done: bool) -> Decision:
-    """Run what is due until the end, a signal, or, with `once`, until nothing is.
+async def drive(
+    driver: Driver, every: float, once: bool, until_done: bool, stop: threading.Event
+) -> Decision:
+    """Run what is due until the end, or, with `once`, until nothing is.
 
     Args:
         driver: What to drive.
         every: Longest time between two looks at the ledger [s].
         once: Return as soon as nothing is due.
         until_done: Return after the last cycle.
+        stop: Return before the next stage once it is set.
 
     Returns:
         What is open, and why.
     """
-    stop = _stop_on_signals()
     shown = Watch()
     while True:
         decision, failed = await _work_off(driver, stop, shown)
@@ -89,12 +91,11 @@ async def drive(driver: Driver, every: float, once: bool, until_done: bool) -> D
         done = until_done and {wait.kind for wait in decision.waits} == {"end"}
         if stop.is_set() or once or done:
             return decision
-        await _sleep(stop, every if failed else _seconds(driver, decision, every))
-        if stop.is_set():
-            return decision
+        seconds = every if failed else _seconds(driver, decision, every)
+        await asyncio.to_thread(stop.wait, seconds)
 
 
-async def _work_off(driver: Driver, stop: asyncio.Event, shown: Watch) -> tuple[Decision, bool]:
+async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tuple[Decision, bool]:
     """Run what is due until nothing is; return what is left, and whether something else failed.
 
     Failures of stages are in the journal, and `look` knows what follows from them. Any other, of
@@ -121,7 +122,7 @@ async def _work_off(driver: Driver, stop: asyncio.Event, shown: Watch) -> tuple[
                 shown.advance(driver.overview.plan, action.time)
 
 
-async def _run(driver: Driver, decision: Decision, stop: asyncio.Event) -> None:
+async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> None:
     """Run the oldest cycle that is to be finished beside the one that is to be analyzed."""
     behind = [action for action in decision.actions if not action.is_on_path][:1]
     on_path = [action for action in decision.actions if action.is_on_path]
@@ -134,26 +135,3 @@ def _seconds(driver: Driver, decision: Decision, every: float) -> float:
     now = driver.now()
     left = [(wait.until - now).total_seconds() for wait in decision.waits if wait.until]
     return max(0.0, min([every, *left]))
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Return what is set at the first SIGTERM or SIGINT; the second ends the process at once."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def on_signal() -> None:
-        sys.stderr.write("losda: asked to stop; the stages under way are finished first\n")
-        stop.set()
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
-    return stop

@@ -4,7 +4,6 @@ losda drive CONFIG --out DIR      cold start: from the first guess of the config
 losda drive DIR                   warm start: goes on where the ledger ends
 """
 
-import asyncio
 import gc
 import sys
 import time
@@ -19,7 +18,9 @@ import pandas as pd
 from configs import Config, load, load_text, presets
 from flows.output import absolute
 from flows.running import prepare, start_api
+from flows.signals import run_until_signal
 from flows.tables import print_rows
+from flows.waiting import rows
 from tasks.clock import clock_of
 from tasks.driver import (
     DrivenError,
@@ -37,7 +38,6 @@ from tasks.overview import Overview
 from tasks.store import join, names
 
 if TYPE_CHECKING:
-    from tasks.due import Decision
     from tasks.runtime import Runtime
 
 __all__ = ["How", "drive_experiment", "experiment_of", "print_drive", "seconds_of"]
@@ -141,10 +141,12 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
             from flows.driving import drive
 
             until_done = how.until_done or how.cycles is not None
-            left = asyncio.run(drive(driver, how.every, how.once, until_done))
+            left = run_until_signal(
+                lambda stop: drive(driver, how.every, how.once, until_done, stop)
+            )
     finally:
         api.stop()
-    return {"experiment": experiment.root, "start": start, "open": _rows(left)}
+    return {"experiment": experiment.root, "start": start, "open": rows(left)}
 
 
 @contextmanager
@@ -195,31 +197,13 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
     return driver, start
 
 
-def _rows(left: "Decision") -> list[dict[str, Any]]:
-    """Return what is open, and why."""
-    actions = [
-        {"cycle_time": a.time.isoformat(), "kind": "open", "why": a.why, "until": None}
-        for a in left.actions
-    ]
-    waits = [
-        {
-            "cycle_time": wait.time.isoformat(),
-            "kind": wait.kind,
-            "why": wait.why,
-            "until": wait.until and wait.until.isoformat(timespec="seconds"),
-        }
-        for wait in left.waits
-    ]
-    return sorted([*actions, *waits], key=lambda row: str(row["cycle_time"]))
-
-
 def print_drive(document: dict[str, Any]) -> None:
     """Print what is open."""
-    rows = [
+    lines = [
         {"cycle": str(row["cycle_time"]), "": f"{row['kind']}: {row['why']}"}
         for row in document["open"]
     ]
-    print_rows(rows, f"{document['experiment']}: not driven any more; open is")
+    print_rows(lines, f"{document['experiment']}: not driven any more; open is")
 
 
 def seconds_of(name: str, text: str) -> float:
