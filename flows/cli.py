@@ -211,7 +211,7 @@ def report(directory: str, /, *, as_json: Json = False) -> None:
 @app.command
 @reported
 def status(directory: str, /, *, as_json: Json = False) -> None:
-    """Show which stages of which cycles are committed, and which of them are stale.
+    """Show which stages of which cycles are committed or stale, what is held, what it waits for.
 
     Args:
         directory: Directory or s3:// address of the experiment.
@@ -237,7 +237,7 @@ def rerun(
     dry_run: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Reopen a cycle with all that depends on it; the next `losda run` does it again.
+    """Reopen a cycle with all that depends on it; a `losda run` or `drive` does it again.
 
     Args:
         directory: Directory or s3:// address of the experiment.

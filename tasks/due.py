@@ -166,8 +166,9 @@ def _stopped(cycle: CycleState, orders: Orders, moment: Moment) -> Wait | None:
     for stage in cycle.open:
         failures = orders.failures(cycle.time, stage, cycle.generations.get(stage, 1))
         if len(failures) >= moment.rules.attempts:
-            why = f"{stage} of cycle {cycle_name(cycle.time)} failed {len(failures)} times, "
-            return Wait(cycle.time, "failed", f"{why}the last time: {failures[-1].text}", stage)
+            number = f"{len(failures)} times (`losda release` lets it try again)"
+            why = f"{stage} of cycle {cycle_name(cycle.time)} failed {number}, the last time: "
+            return Wait(cycle.time, "failed", why + failures[-1].text, stage)
     return None
 
 
