@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from configs import load_text
 from tasks.clock import clock_of
 from tasks.driver import settings_of, utc_now
@@ -56,5 +58,6 @@ def waits_of(plan: Plan, orders: Orders) -> list[dict[str, Any]]:
     experiment = Experiment(root=plan.root, config=load_text(settings, plan.root))
     cycles = Overview(plan, plan.start).unfinished(orders)
     rules, clock = experiment.config.operations, clock_of(experiment)
-    moment = Moment(utc_now(), clock, rules, plan.step, lambda time: True)
+    end = None if rules.end is None else pd.Timestamp(rules.end)
+    moment = Moment(utc_now(), clock, rules, plan.step, lambda time: True, end)
     return rows(due(cycles, orders, moment))
