@@ -46,7 +46,21 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: One line that says what is wrong and what is allowed.
     """
-    tree = merge(default_kinds(Config), _parse(_read(name_or_path), name_or_path))
+    return load_text(_read(name_or_path), name_or_path, overrides)
+
+
+def load_text(text: str, source: str, overrides: Sequence[str] = ()) -> Config:
+    """Load a configuration's YAML, as `load` does.
+
+    Args:
+        text: The YAML.
+        source: Where it was read.
+        overrides: As for `load`.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    tree = merge(default_kinds(Config), _parse(text, source))
     tree = merge(tree, nest(_environment(os.environ)))
     tree = merge(tree, nest(_pair(text) for text in overrides))
     try:

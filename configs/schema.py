@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
 from configs.methods import Losda, Method
+from configs.operations import Operations
 from configs.training import Train
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -182,6 +183,8 @@ class Config(Model):
     """Components in the registry."""
     train: Train = Train()
     """How `losda train` makes the components."""
+    operations: Operations = Operations()
+    """How `losda drive` drives the experiment; not part of its identity."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -189,6 +192,16 @@ class Config(Model):
         require_multiple("first_guess.lead", self.first_guess.lead, "step", self.step)
         require_multiple("verification.forecast_step", options.forecast_step, "step", self.step)
         require_multiple("verification.forecast_every", options.forecast_every, "step", self.step)
+        return self
+
+    @model_validator(mode="after")
+    def _end_is_not_before_start(self) -> Self:
+        end = self.operations.end
+        if end is not None and end < self.start:
+            raise ValueError(
+                f"operations.end: {end.isoformat()}; must not be before start "
+                f"({self.start.isoformat()})"
+            )
         return self
 
     @model_validator(mode="after")
@@ -205,11 +218,12 @@ class Config(Model):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes another experiment: all but addresses, training and cycles."""
+        """Return what makes another experiment: all but addresses, training, operations and cycles."""
         excluded: dict[str, Any] = {
             "registry": True,
             "cycles": True,
             "train": True,
+            "operations": True,
             "checkpoints": True,
             "reference": {"address"},
         }

@@ -2,6 +2,7 @@
 
     run | report | status | rerun | gc                    an experiment
     ingest                                                real observations
+    drive | hold | release                                in operations
     benchmark | tune | train | registry | check | world   methods, components, settings
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
@@ -86,6 +87,85 @@ def run(
 
 @app.command
 @reported
+def drive(
+    name: str,
+    /,
+    *,
+    out: str | None = None,
+    every: str = "60s",
+    cycles: int | None = None,
+    until_done: bool = False,
+    once: bool = False,
+    wait: bool = False,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> int:
+    """Run the cycles of an experiment as they become due, in order, until it is told to stop.
+
+    What fails is tried again and then held, with an alert; a hold, a release or a rerun counts from
+    the next look on. After SIGTERM or SIGINT the stages under way are finished.
+
+    Args:
+        name: Name of a preset, path of a YAML file, or directory of an experiment that was driven.
+        out: Directory or s3:// address of the experiment; default experiments/NAME-METHOD.
+        every: Longest time between two looks at what is due.
+        cycles: Number of cycles; the drive ends when they are done.
+        until_done: End when the last cycle (operations.end) is done.
+        once: End as soon as nothing is due, for cron; 1 if somebody is needed.
+        wait: Wait for the end of another drive of the experiment, instead of refusing.
+        overrides: Any setting, as key=value, such as operations.offset=PT4H; may be repeated.
+        as_json: Print one JSON document.
+    """
+    from flows.operations import How, drive_experiment, experiment_of, print_drive, seconds_of
+
+    how = How(seconds_of("--every", every), once, cycles, until_done, wait)
+    experiment = experiment_of(name, out, overrides or [])
+    with standard_output(as_json):
+        document = drive_experiment(experiment, how)
+    print_json(document) if as_json else print_drive(document)
+    return int(once and any(row["kind"] in ("failed", "stale") for row in document["open"]))
+
+
+@app.command
+@reported
+def hold(
+    directory: str, cycle: str | None = None, /, *, reason: str = "", as_json: Json = False
+) -> None:
+    """Let the drive begin nothing more of an experiment, or nothing from one cycle on.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        cycle: The cycle, YYYYMMDDTHH; by default the whole experiment.
+        reason: Why; `losda status` shows it.
+        as_json: Print one JSON document.
+    """
+    from flows import holding
+
+    document = holding.hold(absolute(directory), cycle, reason)
+    print_json(document) if as_json else sys.stdout.write(f"{cycle or directory} is held\n")
+
+
+@app.command
+@reported
+def release(
+    directory: str, cycle: str | None = None, /, *, reason: str = "", as_json: Json = False
+) -> None:
+    """Take a hold back, also that after too many failures: they count no more.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        cycle: The cycle, YYYYMMDDTHH; by default the whole experiment.
+        reason: Why; kept in the journal.
+        as_json: Print one JSON document.
+    """
+    from flows import holding
+
+    document = holding.release(absolute(directory), cycle, reason)
+    print_json(document) if as_json else sys.stdout.write(f"{cycle or directory} is released\n")
+
+
+@app.command
+@reported
 def train(
     config: str,
     /,
@@ -133,7 +213,7 @@ def report(directory: str, /, *, as_json: Json = False) -> None:
 @app.command
 @reported
 def status(directory: str, /, *, as_json: Json = False) -> None:
-    """Show which stages of which cycles are committed, and which of them are stale.
+    """Show which stages of which cycles are committed or stale, what is held, what it waits for.
 
     Args:
         directory: Directory or s3:// address of the experiment.
@@ -159,7 +239,7 @@ def rerun(
     dry_run: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Reopen a cycle with all that depends on it; the next `losda run` does it again.
+    """Reopen a cycle with all that depends on it; a `losda run` or `drive` does it again.
 
     Args:
         directory: Directory or s3:// address of the experiment.

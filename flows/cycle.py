@@ -11,7 +11,7 @@ synchronous flow a second (its heartbeat thread). The work itself runs in a thre
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -27,10 +27,10 @@ from flows import progress, summary
 from tasks import work
 from tasks.experiment import Experiment, cycle_name
 from tasks.ledger import ReopenedError
-from tasks.plan import Plan
+from tasks.plan import PUBLICATION, Plan
 from tasks.runtime import open_runtime
 
-__all__ = ["run"]
+__all__ = ["Task", "run", "run_stage"]
 
 Task = Callable[[Experiment, str], Awaitable[object]]
 
@@ -40,6 +40,7 @@ TASKS: dict[str, Task] = {
     "observations": work.ingest,
     "analysis": work.assimilate,
     "verification": work.verify,
+    PUBLICATION: work.publish,
 }
 
 
@@ -96,14 +97,28 @@ async def run_stages(
 ) -> None:
     """Run the open ones of some stages of a cycle, in order."""
     for stage in stages:
-        if plan.is_open(time, stage):
-            await TASKS[stage](experiment, cycle_name(time))
+        await run_stage(experiment, plan, time, stage, TASKS)
+
+
+async def run_stage(
+    experiment: Experiment,
+    plan: Plan,
+    time: pd.Timestamp,
+    stage: str,
+    tasks: Mapping[str, Task],
+) -> None:
+    """Run a stage of a cycle, or its publication, if it is open.
+
+    Raises:
+        StaleCommitError: It was done with another code, configuration or input.
+    """
+    is_done = plan.is_published(time) if stage == PUBLICATION else not plan.is_open(time, stage)
+    if not is_done:
+        await tasks[stage](experiment, cycle_name(time))
 
 
 async def finish(experiment: Experiment, plan: Plan, time: pd.Timestamp) -> None:
     """Verify and publish a cycle."""
-    await run_stages(experiment, plan, time, ("verification",))
-    if not plan.is_published(time):
-        await work.publish(experiment, cycle_name(time))
+    await run_stages(experiment, plan, time, ("verification", PUBLICATION))
     if shown := progress.current():
         shown.advance(plan, time)

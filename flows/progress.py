@@ -9,7 +9,7 @@ from flows.summary import cycle_row
 from tasks.experiment import cycle_name
 from tasks.plan import Plan
 
-__all__ = ["Bar", "Lines", "Steps", "current", "show"]
+__all__ = ["Bar", "Lines", "Steps", "Watch", "current", "show"]
 
 
 class Lines:
@@ -40,6 +40,30 @@ class Lines:
 
     def close(self) -> None:
         """End."""
+
+
+class Watch(Lines):
+    """One line per finished cycle, without an end, and one per new reason to wait."""
+
+    def __init__(self) -> None:
+        """Start before the first cycle."""
+        super().__init__(0)
+        self.waits: dict[str, str] = {}
+
+    def advance(self, plan: Plan, cycle_time: pd.Timestamp) -> None:
+        """Report a finished cycle; it waits for nothing more."""
+        super().advance(plan, cycle_time)
+        self.waits.pop(cycle_name(cycle_time), None)
+
+    def text(self, plan: Plan, cycle_time: pd.Timestamp) -> str:
+        """Return the cycle's line."""
+        return super().text(plan, cycle_time).replace(f"{self.done}/0", f"{self.done}")
+
+    def waiting(self, cycle: str, kind: str, why: str) -> None:
+        """Say what a cycle waits for, if that is new."""
+        if self.waits.get(cycle) != why:
+            self.show(f"{cycle}  {kind}: {why}")
+        self.waits[cycle] = why
 
 
 class Bar(Lines):

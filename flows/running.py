@@ -13,7 +13,7 @@ from tasks.experiment import Experiment
 if TYPE_CHECKING:
     from tasks.runtime import Runtime
 
-__all__ = ["run_experiment"]
+__all__ = ["prepare", "run_experiment", "start_api"]
 
 
 def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any]:
@@ -28,11 +28,10 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
     """
     from tasks.timing import busy_seconds
 
-    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses.
-    os.environ.setdefault("PYTORCH_JIT", "0")
-    api = server.start()
+    api = start_api()
     try:
-        runtime = _prepare(experiment)
+        runtime = prepare(experiment)
+        runtime.plan.require_fresh(experiment.cycle_times())
     except BaseException:
         api.stop()
         raise
@@ -44,8 +43,19 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
     return document | {"wall_seconds": wall, "busy_seconds": busy, "overhead": 1 - busy / wall}
 
 
-def _prepare(experiment: Experiment) -> "Runtime":
-    """Load and check everything, then bind the directory to the configuration."""
+def start_api() -> server.PrefectApi:
+    """Begin to start the Prefect API, before torch is loaded."""
+    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses.
+    os.environ.setdefault("PYTORCH_JIT", "0")
+    return server.start()
+
+
+def prepare(experiment: Experiment) -> "Runtime":
+    """Load and check everything, then bind the directory to the configuration.
+
+    Raises:
+        ValueError: The input is wrong; nothing was written.
+    """
     from tasks.ledger import open_experiment
     from tasks.runtime import open_runtime
     from tasks.timing import working
@@ -53,7 +63,6 @@ def _prepare(experiment: Experiment) -> "Runtime":
     runtime = open_runtime(experiment)
     with working():
         open_experiment(experiment.root, runtime.plan.resolved)
-        runtime.plan.require_fresh(experiment.cycle_times())
     return runtime
 
 

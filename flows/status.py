@@ -1,9 +1,13 @@
-"""What is committed in an experiment, and what of it is stale: a grid of cycles and stages."""
+"""What is committed in an experiment, what of it is stale, and what it waits for."""
 
+import sys
 from typing import Any
 
 from flows.tables import print_rows
+from flows.waiting import held_rows, waits_of
 from tasks.experiment import STAGES
+from tasks.journal import Journal
+from tasks.orders import orders_of
 from tasks.plan import Plan
 
 __all__ = ["print_status", "status_of"]
@@ -23,6 +27,7 @@ def status_of(root: str) -> dict[str, Any]:
         stages = {stage: plan.state(time, stage) for stage in STAGES}
         published = plan.is_published(time)
         cycles.append({"cycle_time": time.isoformat(), **stages, "published": published})
+    orders = orders_of(Journal(root).entries())
     states = [cycle[stage] for cycle in cycles for stage in STAGES]
     return {
         "experiment": root,
@@ -31,6 +36,9 @@ def status_of(root: str) -> dict[str, Any]:
         "committed": states.count("committed"),
         "stale": states.count("stale"),
         "complete": sum(all(c[s] == "committed" for s in STAGES) for c in cycles),
+        "held": held_rows(orders),
+        "failures": len(orders.troubles),
+        "waits": waits_of(plan, orders),
         "cycles": cycles,
     }
 
@@ -48,3 +56,8 @@ def print_status(status: dict[str, Any]) -> None:
     title = f"{status['experiment']}: {status['name']}, {status['method']}, "
     title += f"{status['complete']} complete cycles, {status['stale']} stale stages"
     print_rows(rows, title)
+    for hold in status["held"]:
+        what = f"cycle {hold['cycle']}" if hold["cycle"] else "the experiment"
+        sys.stdout.write(f"{what} is held by {hold['by']} since {hold['since']}: {hold['why']}\n")
+    for wait in status["waits"]:
+        sys.stdout.write(f"{wait['cycle_time']}  {wait['kind']}: {wait['why']}\n")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from configs.base import DURATIONS
 from flows.tables import print_rows
 from tasks.experiment import STAGES, cycle_name, cycle_time
+from tasks.journal import Entry, Journal
 from tasks.ledger import Stage
 from tasks.ledger_cleanup import removals, remove
 from tasks.ledger_rerun import reopen, stages_to_reopen, stages_until, stale_stages
@@ -46,7 +47,12 @@ def rerun(
     if dry_run:
         reopened = stages_to_reopen(plan, wanted, only)
     else:
-        reopened = list(reopen(plan, wanted, reason, only))
+        try:
+            reopened = list(reopen(plan, wanted, reason, only))
+        finally:  # a drive looks from here on again, also if only some were reopened
+            if wanted:
+                cycle = cycle_name(min(time for time, _ in wanted))
+                Journal(root).write(Entry(kind="rerun", text=reason, cycle=cycle))
     return {
         "experiment": root,
         "dry_run": dry_run,

@@ -11,7 +11,7 @@ from tasks.runtime import Runtime
 from tasks.store import join
 from tasks.timing import Stopwatch
 
-__all__ = ["OBSERVATIONS", "draw", "ingest"]
+__all__ = ["OBSERVATIONS", "draw", "ingest", "is_complete"]
 
 OBSERVATIONS = "observations.parquet"
 
@@ -35,3 +35,8 @@ def draw(runtime: Runtime, time: pd.Timestamp, watch: Stopwatch) -> pd.DataFrame
         std = runtime.statistics.std
         table = draw_network(runtime.network, runtime.spec, std, truth, time, seed, window)
         return screen(validate_table(table), runtime.spec, window.limits(time))
+
+
+def is_complete(runtime: Runtime, time: pd.Timestamp) -> bool:
+    """Return whether all observations of a cycle can be had: the reference reaches them."""
+    return all(runtime.reference_reaches(own) for own in runtime.experiment.window.times(time))

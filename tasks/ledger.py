@@ -17,7 +17,7 @@ and begins the next generation. An attempt can commit only the generation in whi
 
 A commit says what it was made of: the fingerprint binds it to code, configuration and checkpoints,
 `contents` to the bytes that it read from other commits. If either differs from what is so now, it
-is stale and refused, never skipped.
+is stale and refused, never skipped. What went wrong, and what people want, is in `tasks.journal`.
 """
 
 import json

@@ -31,7 +31,7 @@ from tasks.ledger_names import (
 from tasks.ledger_records import Attempt, Commit, ReopenedError, Reopening, Standing
 from tasks.messages import first_error
 
-__all__ = ["Ledger", "now"]
+__all__ = ["Ledger", "now", "user"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Ledger:
 
     def standing(self, cycle_time: pd.Timestamp, stage: str) -> Standing:
         """Return where a stage stands."""
-        names = store.names(store.join(self.root, LEDGER, cycle_of(cycle_time)))
-        return standings(names).get(stage, Standing())
+        return self.standings_of(cycle_time).get(stage, Standing())
+
+    def standings_of(self, cycle_time: pd.Timestamp) -> dict[str, Standing]:
+        """Return where the stages of a cycle stand that have a file, by one listing."""
+        return standings(store.names(store.join(self.root, LEDGER, cycle_of(cycle_time))))
 
     def standings(self) -> dict[Stage, Standing]:
         """Return where all stages stand that have a file, in order of time, by one listing."""
@@ -118,10 +121,7 @@ class Ledger:
         """
         began = {(attempt.cycle_time, attempt.stage): attempt.generation}
         began |= {(c.cycle_time, c.stage): c.generation for c in attempt.sources}
-        listed = {
-            time: standings(store.names(store.join(self.root, LEDGER, cycle_of(time))))
-            for time in {time for time, _ in began}
-        }
+        listed = {time: self.standings_of(time) for time in {time for time, _ in began}}
         for (time, stage), generation in began.items():
             if listed[time].get(stage, Standing()).generation != generation:
                 raise ReopenedError(
@@ -155,7 +155,7 @@ class Ledger:
         self, cycle_time: pd.Timestamp, stage: str, generation: int, reason: str = ""
     ) -> bool:
         """End a generation of a stage; return whether this call did."""
-        record = Reopening(reason=reason, by=_user(), host=socket.gethostname(), created=now())
+        record = Reopening(reason=reason, by=user(), host=socket.gethostname(), created=now())
         address = self._address(cycle_time, stage, generation, REOPENED)
         return store.create_exclusive(address, record.model_dump_json(indent=1).encode() + b"\n")
 
@@ -209,7 +209,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of who runs this."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

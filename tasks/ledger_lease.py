@@ -1,6 +1,7 @@
 """Leases: an attempt says that it is under way, so that others need not do the same work.
 
     ROOT/attempts/CYCLE/STAGE/lease.json    whose attempt, since when, and its last sign of life
+    ROOT/drive/lease.json                   the same of who drives the experiment
 
 A lease only saves double work. It is written without waiting for the disk, renewed by a thread,
 and removed at the end; it may be lost, torn, overwritten or ignored, and the exclusive commit still
@@ -21,7 +22,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from tasks import store
 from tasks.ledger_records import Attempt
 
-__all__ = ["EXPIRES", "HEARTBEAT", "LEASE", "Lease", "StageBusyError", "held", "living"]
+__all__ = [
+    "EXPIRES",
+    "HEARTBEAT",
+    "LEASE",
+    "Lease",
+    "StageBusyError",
+    "dead",
+    "held",
+    "kept",
+    "living",
+]
 
 LEASE = "lease.json"
 HEARTBEAT, EXPIRES = 5.0, 30.0
@@ -30,12 +41,12 @@ _held: set[str] = set()
 
 
 class Lease(BaseModel):
-    """Who is at work on a stage."""
+    """Who is at work on a stage, or drives the experiment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attempt: str
-    """Name of the attempt."""
+    """Name of the attempt, or of the drive."""
     host: str
     """Where it runs."""
     process: int
@@ -73,10 +84,16 @@ class StageBusyError(OSError):
 @contextmanager
 def held(attempt: Attempt) -> Iterator[None]:
     """Keep a lease for an attempt while the block runs."""
-    folder, lease = attempt.address.removesuffix(attempt.name), lease_of(attempt.name)
+    with kept(attempt.address.removesuffix(attempt.name), lease_of(attempt.name)):
+        yield
+
+
+@contextmanager
+def kept(folder: str, lease: Lease) -> Iterator[None]:
+    """Keep a lease in a folder while the block runs."""
     stop = threading.Event()
     thread = threading.Thread(target=_renew, args=(folder, lease, stop), daemon=True)
-    _held.add(attempt.name)
+    _held.add(lease.attempt)
     _write(folder, lease)
     thread.start()
     try:
@@ -84,18 +101,28 @@ def held(attempt: Attempt) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        _held.discard(attempt.name)
+        _held.discard(lease.attempt)
         with suppress(OSError):
             store.remove(store.join(folder, LEASE))
 
 
 def living(folder: str) -> Lease | None:
-    """Return the lease on the stage whose attempts lie in a folder, if it is alive."""
+    """Return the lease in a folder, if it is alive."""
+    lease = _read(folder)
+    return lease if lease and lease.is_alive() else None
+
+
+def dead(folder: str) -> Lease | None:
+    """Return the lease in a folder, if its process was killed: who ends otherwise removes it."""
+    lease = _read(folder)
+    return None if lease is None or lease.is_alive() else lease
+
+
+def _read(folder: str) -> Lease | None:
     try:
-        lease = Lease.model_validate_json(store.read_bytes(store.join(folder, LEASE)))
+        return Lease.model_validate_json(store.read_bytes(store.join(folder, LEASE)))
     except (OSError, ValidationError):
         return None
-    return lease if lease.is_alive() else None
 
 
 def lease_of(attempt: str) -> Lease:

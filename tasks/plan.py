@@ -32,8 +32,9 @@ from tasks.plan_fingerprint import CYCLE_STAGES, setting, stage_fingerprint
 from tasks.source_digest import code_digest
 from tasks.store import exists, join, read_bytes
 
-__all__ = ["CYCLE_STAGES", "Plan", "setting"]
+__all__ = ["CYCLE_STAGES", "PUBLICATION", "Plan", "setting"]
 
+PUBLICATION = "publication"
 PUBLISHED_STAGES = ("forecast", "analysis", "verification")
 
 
@@ -114,6 +115,11 @@ class Plan:
         if self.listing is None:
             return self.ledger.standing(time, stage)
         return self.listing.get((time, stage), Standing())
+
+    def generation(self, time: pd.Timestamp, stage: str) -> int:
+        """Return the generation of a stage; of the publication that of what it publishes."""
+        stages = PUBLISHED_STAGES if stage == PUBLICATION else (stage,)
+        return max(self.standing(time, stage).generation for stage in stages)
 
     def commit(self, time: pd.Timestamp, stage: str) -> Commit | None:
         """Return the commit of a stage, or None if it is not done."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import torch
 
+from tasks.failures import recorded
 from tasks.ledger import Attempt, Commit, StageResult, run_stage
 from tasks.runtime import Runtime
 from tasks.timing import working
@@ -17,6 +18,8 @@ Work = Callable[[Runtime, pd.Timestamp, Attempt], StageResult]
 def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
     """Do the stage's work unless it is committed, and return the one commit.
 
+    The journal takes note of a failure, whoever runs the stage.
+
     The processor's treatment of denormal numbers belongs to the thread, so it is set here.
 
     Raises:
@@ -26,7 +29,7 @@ def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
     """
     plan = runtime.plan
     torch.set_flush_denormal(True)
-    with working():
+    with working(), recorded(plan, time, stage):
         sources = plan.sources(time, stage)
         inputs = plan.inputs(stage, sources)
         return run_stage(

@@ -17,9 +17,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from tasks import stages
 from tasks.assimilate import assimilate as assimilate_work
 from tasks.experiment import Experiment, cycle_time
+from tasks.failures import recorded
 from tasks.forecast import forecast as forecast_work
 from tasks.ingest import ingest as ingest_work
 from tasks.ledger import StageBusyError
+from tasks.plan import PUBLICATION
 from tasks.publish import publish as publish_work
 from tasks.runtime import open_runtime
 from tasks.timing import working
@@ -90,7 +92,8 @@ async def publish(experiment: Experiment, cycle: str) -> None:
     """Copy the committed fields and tables into the archive."""
 
     def work() -> None:
-        with working():
-            publish_work(open_runtime(experiment), cycle_time(cycle))
+        runtime, time = open_runtime(experiment), cycle_time(cycle)
+        with working(), recorded(runtime.plan, time, PUBLICATION):
+            publish_work(runtime, time)
 
     await asyncio.to_thread(work)

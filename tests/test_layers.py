@@ -11,7 +11,10 @@ FORBIDDEN = {
     "tasks": {"flows"},
     "configs": {"flows", "models", "tasks", "prefect", "torch"},
 }
-WITHOUT_PREFECT = ("reference", "registry", "archive", "ledger", "store", "report")
+WITHOUT_PREFECT = (
+    *("reference", "registry", "archive", "ledger", "store", "report", "plan", "clock"),
+    *("journal", "orders", "due", "overview", "failures", "driver"),
+)
 
 
 def imported(path: Path) -> set[str]:

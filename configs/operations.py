@@ -1,0 +1,63 @@
+"""How an experiment is driven in operations: when a cycle is due, and what happens to failures.
+
+These settings are no part of the experiment's identity; they may change while it goes on. Delays
+are in the experiment's time, but `retry_after`, which is in the machine's.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from configs.base import DURATIONS, Model, Time, parse_time
+
+Delay = Annotated[timedelta, Field(ge=timedelta(0))]
+
+
+class WallClock(Model):
+    """The experiment's time is UTC."""
+
+    kind: Literal["wall"] = "wall"
+
+
+class MappedClock(Model):
+    """The experiment's time is start + (UTC - at) · rate: a past period, as if it were now."""
+
+    kind: Literal["mapped"]
+    at: Annotated[datetime, BeforeValidator(parse_time)]
+    """When the experiment's clock shows `start`, UTC."""
+    rate: Annotated[float, Field(gt=0)] = 1.0
+    """Seconds of the experiment's clock in one second."""
+
+
+Clock = Annotated[WallClock | MappedClock, Field(discriminator="kind")]
+
+
+class Operations(Model):
+    """How an experiment is driven."""
+
+    clock: Clock = WallClock()
+    """What time it is for the experiment."""
+    offset: Delay = timedelta(hours=3)
+    """A cycle is due so long after its cycle time."""
+    cutoff: Delay = timedelta(hours=6)
+    """So long after its cycle time a cycle waits for observations that are not complete."""
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """After so many failures of one stage the experiment is held until it is released."""
+    retry_after: Delay = timedelta(minutes=1)
+    """Delay after a stage's first failure; each further one doubles it."""
+    run_ahead: Annotated[int, Field(ge=1)] = 4
+    """Analyses may be so many cycles ahead of the first cycle that is not published."""
+    end: Time | None = None
+    """Last cycle time; without it there is no end."""
+
+    @model_validator(mode="after")
+    def _cutoff_is_not_before_offset(self) -> Self:
+        if self.cutoff < self.offset:
+            found, least = (
+                DURATIONS.dump_python(d, mode="json") for d in (self.cutoff, self.offset)
+            )
+            raise ValueError(
+                f"operations.cutoff: {found}; must not be less than operations.offset ({least})"
+            )
+        return self

@@ -1,0 +1,137 @@
+"""`losda drive`: run what is due, as it becomes due, in this process with warm models.
+
+    look -> what is due: one cycle's analysis beside another's verification -> look -> ... -> sleep
+
+What is due is asked of the ledger before each cycle (`tasks.driver`), so a hold, a release or a
+rerun counts from the next cycle on, and a drive that was killed is replaced by the same command.
+One round is one run of the flow `cycle`. A failure is noted by the stage itself; its number and the
+delay are the ledger's business, so Prefect does not repeat these tasks.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+from prefect import flow
+
+from flows.cycle import TASKS, Task, run_stage
+from flows.errors import one_line
+from flows.progress import Watch
+from tasks.driver import Driver
+from tasks.due import Decision
+from tasks.experiment import Experiment, cycle_name, cycle_time
+from tasks.ledger import ReopenedError, StaleCommitError
+from tasks.orders import orders_of
+from tasks.runtime import open_runtime
+
+__all__ = ["drive"]
+
+ONCE: dict[str, Task] = {
+    stage: cast(Any, task).with_options(retries=0) for stage, task in TASKS.items()
+}
+Work = Mapping[str, Sequence[str]]
+
+
+@flow(
+    name="cycle",
+    flow_run_name="{experiment.config.name}-{name}",
+    validate_parameters=False,
+    persist_result=False,
+)
+async def cycle(
+    experiment: Experiment, name: str, work: Work, is_stopped: Callable[[], bool]
+) -> None:
+    """Run stages of some cycles, side by side.
+
+    Args:
+        experiment: The experiment.
+        name: The cycle that the flow run is called after.
+        work: The stages of each cycle, in order.
+        is_stopped: Whether to end before the next stage.
+    """
+    plan = open_runtime(experiment).plan
+
+    async def run_cycle(time: pd.Timestamp, stages: Sequence[str]) -> None:
+        for stage in stages:
+            if not is_stopped():
+                await run_stage(experiment, plan, time, stage, ONCE)
+
+    found = await asyncio.gather(
+        *(run_cycle(cycle_time(name), stages) for name, stages in work.items()),
+        return_exceptions=True,
+    )
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+
+
+async def drive(
+    driver: Driver, every: float, once: bool, until_done: bool, stop: threading.Event
+) -> Decision:
+    """Run what is due until the end, or, with `once`, until nothing is.
+
+    Args:
+        driver: What to drive.
+        every: Longest time between two looks at the ledger [s].
+        once: Return as soon as nothing is due.
+        until_done: Return after the last cycle.
+        stop: Return before the next stage once it is set.
+
+    Returns:
+        What is open, and why.
+    """
+    shown = Watch()
+    while True:
+        decision, failed = await _work_off(driver, stop, shown)
+        for wait in decision.waits:
+            shown.waiting(cycle_name(wait.time), wait.kind, wait.why)
+        done = until_done and {wait.kind for wait in decision.waits} == {"end"}
+        if stop.is_set() or once or done:
+            return decision
+        seconds = every if failed else _seconds(driver, decision, every)
+        await asyncio.to_thread(stop.wait, seconds)
+
+
+async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tuple[Decision, bool]:
+    """Run what is due until nothing is; return what is left, and whether something else failed.
+
+    Failures of stages are in the journal, and `look` knows what follows from them. Any other, of
+    Prefect's server for one, is an alert, and a reason to wait before the next look.
+    """
+    while True:
+        decision = driver.look()
+        if stop.is_set() or not decision.actions:
+            return decision, False
+        before = len(driver.journal.entries())
+        try:
+            await _run(driver, decision, stop)
+        except (ReopenedError, StaleCommitError):
+            continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            text = one_line(error)
+            entries = driver.journal.entries()
+            sys.stderr.write(f"losda: {text}\n")
+            if not any(entry.kind == "failure" for entry in entries[before:]):
+                driver.alert(orders_of(entries), f"not a failure of a stage: {text}")
+                return driver.look(), True
+        for action in decision.actions:
+            if driver.overview.plan.is_published(action.time):
+                shown.advance(driver.overview.plan, action.time)
+
+
+async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> None:
+    """Run the oldest cycle that is to be finished beside the one that is to be analyzed."""
+    behind = [action for action in decision.actions if not action.is_on_path][:1]
+    on_path = [action for action in decision.actions if action.is_on_path]
+    work = {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
+    await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+
+
+def _seconds(driver: Driver, decision: Decision, every: float) -> float:
+    """Return how long to sleep: until something can be done, or it is time to look again."""
+    now = driver.now()
+    left = [(wait.until - now).total_seconds() for wait in decision.waits if wait.until]
+    return max(0.0, min([every, *left]))
