@@ -1,4 +1,4 @@
-"""Standard output: for the result alone, one JSON document if it is asked for."""
+"""What commands share: options, and standard output for the result alone, JSON if asked for."""
 
 import json
 import sys
@@ -9,9 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["Json", "absolute", "print_json", "standard_output"]
+__all__ = ["Json", "Overrides", "absolute", "print_json", "standard_output"]
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+Overrides = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 
 
 def absolute(address: str) -> str:

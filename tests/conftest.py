@@ -122,6 +122,14 @@ def local_root(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power cut here, and it is most of the time."""
+    from tasks import store
+
+    monkeypatch.setattr(store, "sync", lambda paths: None)
+
+
+@pytest.fixture
 def run_python() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Start Python code in a process of its own, in the repository; all end with the test."""
     repository = Path(__file__).resolve().parent.parent

@@ -26,10 +26,7 @@ from tests.small_ledger import START, STEP, make, plan_at, publish
 RULES = Operations()
 
 
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the disk: no power cut here, and it is most of the time."""
-    monkeypatch.setattr(store, "sync", lambda paths: None)
+pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 class Past:

@@ -16,9 +16,7 @@ NOW = pd.Timedelta(0)
 WEEK = pd.Timedelta(days=7)
 
 
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "sync", lambda paths: None)
+pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 @pytest.fixture

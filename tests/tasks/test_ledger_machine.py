@@ -330,12 +330,6 @@ LOCAL = settings(
 )
 
 
-@pytest.fixture
-def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the disk: no power cut here, and it is most of the time."""
-    monkeypatch.setattr(store, "sync", lambda paths: None)
-
-
 def test_whatever_happens_in_whatever_order_the_ledger_keeps_its_laws(no_flushing: None) -> None:
     run_state_machine_as_test(Machine, settings=LOCAL)
 

@@ -11,9 +11,7 @@ FIRST, MIDDLE, LAST = TIMES
 ANALYSIS = (MIDDLE, "analysis")
 
 
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "sync", lambda paths: None)
+pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 @pytest.fixture

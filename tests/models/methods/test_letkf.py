@@ -4,13 +4,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.linalg
 import torch
-from numpy.typing import NDArray
 
-from models.grid import LatLonGrid
 from models.inflation import Inflation, centered
 from models.localization import ObservationLocalization
 from models.methods.base import AssimilationMethod
@@ -18,96 +15,23 @@ from models.methods.letkf import LETKF, LETKFSettings
 from models.normalization import Statistics
 from models.observations.batch import Observations
 from models.observations.operator import InterpolationOperator
-from models.state import StateSpec, Variable
-from models.static_members import StaticMembers
+from models.state import StateSpec
 from models.world.constants import EARTH
-
-TIME = pd.Timestamp("2005-01-01")
-SIGMA = (0.2, 0.5, 0.9)
-VARIABLES = (
-    Variable("t", "air_temperature", "K", SIGMA),
-    Variable("q", "specific_humidity", "kg kg-1", SIGMA),
-    Variable("sp", "surface_air_pressure", "Pa"),
+from tests.letkf_problem import (
+    GLOBE,
+    MEMBERS,
+    NOWHERE,
+    REGION,
+    TIME,
+    Values,
+    draws,
+    ensemble,
+    filtered,
+    generators,
+    interpolated,
+    matrix,
+    observe,
 )
-GLOBE = StateSpec(VARIABLES, LatLonGrid.gaussian(6, 12), "sigma")
-REGION = StateSpec(
-    (
-        Variable("msl", "air_pressure_at_mean_sea_level", "Pa"),
-        Variable("t", "air_temperature", "K", (300.0, 500.0, 850.0)),
-    ),
-    LatLonGrid(tuple(np.arange(55, 30, -5.0)), tuple(np.arange(-15, 16, 5.0))),
-    "pressure",
-)
-NOWHERE = ObservationLocalization(half_width=math.inf, vertical=math.inf)
-MEMBERS = 6
-Values = NDArray[np.float64]
-
-
-def generators(count: int = MEMBERS, seed: int = 0) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(100 * seed + k) for k in range(count)]
-
-
-def ensemble(spec: StateSpec = GLOBE, members: int = MEMBERS, seed: int = 0) -> torch.Tensor:
-    """Members in double precision whose fields have different means and spreads."""
-    g = torch.Generator().manual_seed(seed)
-    scale = 1 + torch.arange(spec.n_fields, dtype=torch.float64)[:, None, None]
-    x = torch.randn(members, *spec.shape, generator=g, dtype=torch.float64)
-    return 10 * scale + scale * x
-
-
-def observe(
-    spec: StateSpec, count: int, seed: int = 1, places: list[int] | None = None
-) -> Observations:
-    """Observations of one to three places of the state each, in double precision."""
-    random = np.random.default_rng(seed)
-    index = torch.from_numpy(random.choice(math.prod(spec.shape), (count, 1), replace=False))
-    index = index if places is None else torch.tensor(places)[:, None]
-    operator = InterpolationOperator(index, torch.ones(len(index), 1), spec.shape)
-    error = torch.from_numpy(random.uniform(0.5, 2.0, len(index)))
-    scale = 1 + index[:, 0].double() // math.prod(spec.grid.shape)
-    y = 10 * scale + 2 * scale * torch.from_numpy(random.standard_normal(len(index)))
-    return Observations(y, error, operator)
-
-
-def interpolated(spec: StateSpec, count: int) -> Observations:
-    """Observations between the grid points."""
-    random = np.random.default_rng(5)
-    latitude, longitude = np.array(spec.grid.latitude), np.array(spec.grid.longitude)
-    field = random.integers(0, spec.n_fields, count)
-    nothing = np.full(count, np.nan)
-    table = pd.DataFrame(
-        {
-            "lat": random.uniform(latitude.min(), latitude.max(), count),
-            "lon": random.uniform(longitude.min(), longitude.max(), count),
-            "pres": nothing,
-            "variable": [spec.fields[i].variable for i in field],
-            "level": [
-                np.nan if spec.fields[i].level is None else spec.fields[i].level for i in field
-            ],
-        }
-    )
-    operator = InterpolationOperator.from_table(table, spec)
-    observed = observe(spec, 1)
-    scale = torch.from_numpy(10.0 * (1 + field))
-    return replace(observed, y=scale, error=scale / 20, operator=operator)
-
-
-def matrix(observations: Observations, spec: StateSpec) -> torch.Tensor:
-    """H as a matrix (obs, state)."""
-    size = math.prod(spec.shape)
-    identity = torch.eye(size, dtype=torch.float64).reshape(size, *spec.shape)
-    return observations.operator(identity).T
-
-
-def filtered(
-    settings: LETKFSettings,
-    x_b: torch.Tensor,
-    observations: Observations,
-    spec: StateSpec = GLOBE,
-    **extra: object,
-) -> torch.Tensor:
-    method = LETKF(spec, settings, **extra)  # type: ignore[arg-type]
-    return method(x_b, TIME, observations, generators(len(x_b))).x_a
 
 
 def gaspari_cohn(distance: float, half_width: float) -> float:
@@ -269,95 +193,6 @@ def test_observations_between_grid_points_act_around_them() -> None:
     torch.testing.assert_close(local, full, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_relaxation_to_perturbations_returns_the_priors(weight: float) -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 60)
-    settings = LETKFSettings(inflation=Inflation(to_perturbations=weight))
-    (mean, x), (_, x_prior) = centered(filtered(settings, x_b, observed)), centered(x_b)
-    torch.testing.assert_close(mean, filtered(LETKFSettings(), x_b, observed).mean(0))
-    assert torch.allclose(x, x_prior) == (weight == 1)
-
-
-def test_full_relaxation_to_spread_restores_the_prior_spread() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 60)
-    plain = filtered(LETKFSettings(), x_b, observed)
-    x_a = filtered(LETKFSettings(inflation=Inflation(to_spread=1.0)), x_b, observed)
-    assert (plain.std(0) < 0.9 * x_b.std(0)).any()
-    torch.testing.assert_close(x_a.std(0), x_b.std(0))
-    torch.testing.assert_close(x_a.mean(0), plain.mean(0))
-
-
-def test_prior_inflation_is_the_filter_of_the_inflated_members() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 60)
-    x_a = filtered(LETKFSettings(inflation=Inflation(1.3)), x_b, observed)
-    mean, x = centered(x_b)
-    torch.testing.assert_close(x_a, filtered(LETKFSettings(), mean + 1.3 * x, observed))
-
-
-def test_adaptive_inflation_is_that_of_its_factor() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 60)
-    method = LETKF(GLOBE, LETKFSettings(inflation=Inflation(adaptive=(0.2, 9.0))))
-    analysis = method(x_b, TIME, observed, generators())
-    factor = analysis.trace[0]["inflation"]
-    assert 0.2 < factor < 9.0 and factor != 1
-    fixed = filtered(LETKFSettings(inflation=Inflation(factor)), x_b, observed)
-    torch.testing.assert_close(analysis.x_a, fixed)
-
-
-def draws(members: list[torch.Generator]) -> torch.Tensor:
-    return torch.stack([5 + torch.randn(GLOBE.shape, generator=g) for g in members])
-
-
-def test_additive_inflation_keeps_the_mean_and_adds_to_the_spread() -> None:
-    x_b, none = ensemble(members=50), observe(GLOBE, 0)
-    settings = LETKFSettings(inflation=Inflation(additive=3.0))
-    x_a = filtered(settings, x_b, none, model_error=draws)
-    torch.testing.assert_close(x_a.mean(0), x_b.mean(0))
-    expected = (x_b.var(0) + 9).mean((1, 2))
-    torch.testing.assert_close(x_a.var(0).mean((1, 2)), expected, rtol=0.15, atol=0)
-
-
-def test_additive_inflation_comes_before_the_update() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 60)
-    settings = LETKFSettings(inflation=Inflation(additive=0.5))
-    x_a = filtered(settings, x_b, observed, model_error=draws)
-    noisy = x_b + 0.5 * centered(draws(generators()).double())[1]
-    torch.testing.assert_close(x_a, filtered(LETKFSettings(), noisy, observed))
-
-
-def test_static_members_make_it_the_kalman_filter_of_the_hybrid_covariance() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 40)
-    settings = LETKFSettings(NOWHERE, static=StaticMembers(8, 0.7))
-    x_a = filtered(settings, x_b, observed, model_error=draws).flatten(1)
-    g = generators()
-    s = 0.7 * centered(torch.cat([draws(g), draws(g)])[:8].double().flatten(1))[1].T
-    mean, x = (value.flatten(-3) for value in centered(x_b))
-    h, p = matrix(observed, GLOBE), x.T @ x / (MEMBERS - 1) + s @ s.T / 7
-    r = observed.error.square().diag()
-    gain = p @ h.T @ torch.linalg.inv(h @ p @ h.T + r)
-    torch.testing.assert_close(x_a.mean(0), mean + gain @ (observed.y - h @ mean))
-    inside = torch.eye(len(mean)).double() + p @ h.T @ torch.linalg.inv(r) @ h
-    root = torch.from_numpy(np.real(scipy.linalg.sqrtm(inside.numpy())))
-    torch.testing.assert_close(centered(x_a)[1], torch.linalg.solve(root, x.T).T)
-
-
-def test_static_members_meet_observations_of_other_times() -> None:
-    x_b, observed = ensemble(), observe(GLOBE, 40)
-    settings = LETKFSettings(static=StaticMembers(8, 0.7))
-    later = torch.linspace(-1, 1, 40, dtype=torch.float64)
-    shifted = replace(observed, y=observed.y + later, offset=later.expand(MEMBERS, -1))
-    analyses = [filtered(settings, x_b, o, model_error=draws) for o in (observed, shifted)]
-    torch.testing.assert_close(*analyses)
-
-
-def test_without_observations_the_background_stays_but_for_inflation() -> None:
-    x_b, none = ensemble().float(), observe(GLOBE, 0)
-    settings = LETKFSettings(inflation=Inflation(1.0, (0.5, 2.0), 0.0, 0.5, 0.5))
-    assert torch.equal(filtered(settings, x_b, none), x_b)
-    inflated = filtered(LETKFSettings(inflation=Inflation(1.2)), x_b, none)
-    torch.testing.assert_close(inflated.std(0), 1.2 * x_b.std(0))
-
-
 def test_fields_that_do_not_count_keep_their_background() -> None:
     x_b, observed = ensemble(), observe(GLOBE, 60)
     counts = torch.ones(7, dtype=torch.bool)
@@ -438,19 +273,3 @@ def test_weights_on_every_second_column_are_near_those_of_all() -> None:
         for step in (1, 2)
     )
     assert (full - coarse).square().mean() < 0.01 * full.square().mean()
-
-
-def test_one_member_and_missing_model_error_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 member, at least 2"):
-        filtered(LETKFSettings(), ensemble(members=1), observe(GLOBE, 5))
-    additive = LETKFSettings(inflation=Inflation(additive=1.0))
-    static = LETKFSettings(static=StaticMembers(8))
-    for settings in (additive, static):
-        with pytest.raises(ValueError, match="need draws of the model error"):
-            LETKF(GLOBE, settings)
-    with pytest.raises(ValueError, match="static members 1: allowed is 0, or 2 and more"):
-        StaticMembers(1)
-    with pytest.raises(ValueError, match=r"model error has the shape \(5, 7, 6, 12\)"):
-        filtered(additive, ensemble(), observe(GLOBE, 5), model_error=lambda g: draws(g[:5]))
-    with pytest.raises(ValueError, match="coarsen 0"):
-        LETKFSettings(coarsen=0)

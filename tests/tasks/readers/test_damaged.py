@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -151,19 +151,27 @@ ANY: dict[str, Damage] = {
 }
 
 
+def among_good_ones(
+    path: Path, kind: str, count: int, rows_of: Callable[[bytes], Rows]
+) -> Iterator[tuple[int, Rows]]:
+    """Write files with one bad message among good ones; yield its offset and the good rows."""
+    for seed in range(count):
+        draw = random.Random(f"{kind}{seed}")
+        before, after = draw.choices(GOOD, k=2), draw.choices(GOOD, k=2)
+        bad = (NAMED | ANY)[kind](bytearray(draw.choice(GOOD)), draw)
+        path.write_bytes(b"".join([*before, bad, *after]))
+        expected: Rows = sum((rows_of(one) for one in before + after), Counter())
+        yield sum(map(len, before)), expected
+
+
 @pytest.mark.parametrize("kind", NAMED)
 def test_bad_messages_are_named_and_good_ones_kept(
     kind: str, tmp_path: Path, rows_of: Callable[[bytes], Rows]
 ) -> None:
     path = tmp_path / "a.bufr"
-    for seed in range(60):
-        draw = random.Random(f"{kind}{seed}")
-        before, after = draw.choices(GOOD, k=2), draw.choices(GOOD, k=2)
-        bad = NAMED[kind](bytearray(draw.choice(GOOD)), draw)
-        path.write_bytes(b"".join([*before, bad, *after]))
+    for offset, expected in among_good_ones(path, kind, 60, rows_of):
         table, account = read(path)
-        assert sum(map(len, before)) in [offset for offset, _ in account.damaged]
-        expected: Rows = sum((rows_of(one) for one in before + after), Counter())
+        assert offset in [found for found, _ in account.damaged]
         assert rows(table) == expected
 
 
@@ -172,13 +180,8 @@ def test_any_damage_leaves_the_neighbours_alone(
     kind: str, tmp_path: Path, rows_of: Callable[[bytes], Rows]
 ) -> None:
     path = tmp_path / "a.bufr"
-    for seed in range(100):
-        draw = random.Random(f"{kind}{seed}")
-        before, after = draw.choices(GOOD, k=2), draw.choices(GOOD, k=2)
-        bad = ANY[kind](bytearray(draw.choice(GOOD)), draw)
-        path.write_bytes(b"".join([*before, bad, *after]))
+    for _, expected in among_good_ones(path, kind, 100, rows_of):
         table, _ = read(path)
-        expected: Rows = sum((rows_of(one) for one in before + after), Counter())
         assert not expected - rows(table)
 
 
