@@ -2,7 +2,7 @@
 
 A cell is the mean analysis error, and in brackets its ratio to the reference method's on the
 analyses that both have with the interval of 99 %. An ensemble's second table has its CRPS and its
-spread over error likewise.
+spread over error likewise. The cost of the methods comes last, if it was measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,13 @@ __all__ = ["markdown"]
 Row = Mapping[str, Any]
 
 
-def markdown(benchmark: Benchmark, results: Sequence[Row]) -> str:
+def markdown(benchmark: Benchmark, results: Sequence[Row], cost: Row | None = None) -> str:
     """Return the tables.
 
     Args:
         benchmark: What was compared.
         results: Rows of the summary.
+        cost: What `tasks.benchmark_cost` measured.
     """
     experiments = dict.fromkeys((row["kind"], row["lead_hours"]) for row in results)
     parts = [f"# Benchmark {benchmark.name}"]
@@ -33,6 +34,8 @@ def markdown(benchmark: Benchmark, results: Sequence[Row]) -> str:
         if ensembles:
             text = "CRPS, and spread over error of analysis and background"
             parts += [f"## {title}: {text}", table(benchmark, ensembles, ensemble_cell)]
+    if cost is not None:
+        parts += [f"## Cost of one analysis, {cost['machine']}", cost_table(cost["rows"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -41,8 +44,25 @@ def table(benchmark: Benchmark, rows: Sequence[Row], cell: Callable[[Row], str])
     cells = {(row["method"], row["network"]): cell(row) for row in rows}
     methods = [m for m in benchmark.methods if any(row["method"] == m for row in rows)]
     networks = [n for n in benchmark.networks if any(row["network"] == n for row in rows)]
-    lines = [["method", *networks], ["---"] * (len(networks) + 1)]
-    lines += [[method, *(cells.get((method, n), "") for n in networks)] for method in methods]
+    body = [[method, *(cells.get((method, n), "") for n in networks)] for method in methods]
+    return lines_of(["method", *networks], body)
+
+
+def cost_table(rows: Sequence[Row]) -> str:
+    """Return seconds by stage, and memory."""
+    stages = ["seconds", "denoiser", "encoder", "decoder", "operator", "solver"]
+    body = [
+        [row["method"], str(row["members"]), *(digits(row[name]) for name in stages)]
+        for row in rows
+    ]
+    for line, row in zip(body, rows, strict=True):
+        line.append(digits(row["peak_memory"] / 2**20))
+    return lines_of(["method", "members", *stages, "memory [MiB]"], body)
+
+
+def lines_of(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -41,8 +41,8 @@ def write_results(benchmark: Benchmark, directory: str) -> dict[str, Any]:
     write_bytes(str(folder / "benchmark.parquet"), buffer.getvalue())
     flat = pd.DataFrame(found).drop(columns=RANKS, errors="ignore")
     write_bytes(str(folder / "benchmark.csv"), flat.to_csv(index=False).encode())
-    write_bytes(str(folder / "benchmark.md"), markdown(benchmark, found).encode())
     cost = read_cost(benchmark, directory)
+    write_bytes(str(folder / "benchmark.md"), markdown(benchmark, found, cost).encode())
     document = {
         "benchmark": benchmark.model_dump(mode="json", exclude_none=True),
         "results": found,

@@ -81,3 +81,14 @@ def test_ensembles_have_a_table_of_their_own() -> None:
     text = markdown(BENCHMARK, summary(BENCHMARK, rows("uncycled", 12)))
     assert "## Single analyses of 0 h forecasts: CRPS" in text
     assert text.count("| one | ") == 2 and text.count("(×0.909)") == 1
+
+
+def test_the_cost_stands_below_if_it_was_measured() -> None:
+    stages = dict.fromkeys(("denoiser", "encoder", "decoder", "operator", "solver"), 0.125)
+    row = {"method": "one", "members": 20, "seconds": 0.625, "peak_memory": 3 * 2**20} | stages
+    results = summary(BENCHMARK, rows("uncycled", 12))
+    text = markdown(BENCHMARK, results, {"machine": "one thread", "rows": [row]})
+    assert text.startswith(markdown(BENCHMARK, results))
+    assert "## Cost of one analysis, one thread" in text
+    last = "| one | 20 | 0.625 | 0.125 | 0.125 | 0.125 | 0.125 | 0.125 | 3.00 |"
+    assert text.splitlines()[-1] == last
