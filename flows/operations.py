@@ -174,7 +174,7 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
     Raises:
         StaleCommitError: A stage was done with another code, configuration or input.
     """
-    from tasks.ingest import is_complete
+    from tasks.ingest import missing_sources
 
     experiment, root = runtime.experiment, runtime.experiment.root
     start = "warm" if names(join(root, LEDGER)) else "cold"
@@ -183,7 +183,7 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
         overview=Overview(runtime.plan, experiment.start),
         journal=Journal(root),
         clock=clock_of(experiment),
-        complete=lambda time: is_complete(runtime, time),
+        missing=lambda time: missing_sources(runtime, time),
         end=end,
     )
     cycles = driver.overview.unfinished(orders_of(driver.journal.entries()))

@@ -59,5 +59,5 @@ def waits_of(plan: Plan, orders: Orders) -> list[dict[str, Any]]:
     cycles = Overview(plan, plan.start).unfinished(orders)
     rules, clock = experiment.config.operations, clock_of(experiment)
     end = None if rules.end is None else pd.Timestamp(rules.end)
-    moment = Moment(utc_now(), clock, rules, plan.step, lambda time: True, end)
+    moment = Moment(utc_now(), clock, rules, plan.step, lambda time: (), end)
     return rows(due(cycles, orders, moment))

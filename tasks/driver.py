@@ -8,7 +8,7 @@ The lease only saves double work: should two drive the same experiment, the comm
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ import yaml
 
 from tasks import store
 from tasks.clock import Clock
-from tasks.due import CUTOFF, Decision, Moment, due
+from tasks.due import Decision, Moment, due
 from tasks.experiment import Experiment, cycle_name
 from tasks.failures import note_deaths
 from tasks.journal import Entry, Journal
@@ -63,7 +63,7 @@ class Driver:
         overview: Its unfinished cycles.
         journal: Its journal.
         clock: Its clock.
-        complete: Whether all observations of a cycle are there.
+        missing: The sources of which not all observations of a cycle are there.
         end: Last cycle time, if there is one.
         now: The machine's time, UTC.
     """
@@ -72,7 +72,7 @@ class Driver:
     overview: Overview
     journal: Journal
     clock: Clock
-    complete: Callable[[pd.Timestamp], bool]
+    missing: Callable[[pd.Timestamp], Sequence[str]]
     end: pd.Timestamp | None = None
     now: Callable[[], pd.Timestamp] = utc_now
 
@@ -86,14 +86,14 @@ class Driver:
         for wait in decision.waits_for("failed", "stale"):
             self.alert(orders, wait.why, wait.time, wait.stage)
         for action in decision.actions:
-            if action.why == CUTOFF:
+            if action.missing:
                 self.alert(orders, action.why, action.time, "observations")
         return decision
 
     def moment(self) -> Moment:
         """Return when and under which rules it is asked."""
         rules, step = self.experiment.config.operations, self.experiment.step
-        return Moment(self.now(), self.clock, rules, step, self.complete, self.end)
+        return Moment(self.now(), self.clock, rules, step, self.missing, self.end)
 
     def alert(
         self, orders: Orders, text: str, time: pd.Timestamp | None = None, stage: str = ""
