@@ -17,6 +17,7 @@ from typing import Any, cast
 import pandas as pd
 from prefect import flow
 
+from flows.artifacts import Artifacts, tagged
 from flows.cycle import TASKS, Task, run_stage
 from flows.errors import one_line
 from flows.progress import Watch
@@ -52,17 +53,22 @@ async def cycle(
         work: The stages of each cycle, in order.
         is_stopped: Whether to end before the next stage.
     """
-    plan = open_runtime(experiment).plan
+    runtime = open_runtime(experiment)
+    shown = Artifacts(runtime, sum(map(len, work.values())))
+    shown.begin(f"{experiment.config.name}: cycle {', '.join(work)}")
 
     async def run_cycle(time: pd.Timestamp, stages: Sequence[str]) -> None:
         for stage in stages:
             if not is_stopped():
-                await run_stage(experiment, plan, time, stage, ONCE)
+                if await run_stage(experiment, runtime.plan, time, stage, ONCE):
+                    shown.after(time, stage)
+                shown.advance()
 
     found = await asyncio.gather(
         *(run_cycle(cycle_time(name), stages) for name, stages in work.items()),
         return_exceptions=True,
     )
+    await shown.close()
     for error in found:
         if isinstance(error, BaseException):
             raise error
@@ -127,7 +133,8 @@ async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> Non
     behind = [action for action in decision.actions if not action.is_on_path][:1]
     on_path = [action for action in decision.actions if action.is_on_path]
     work = {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
-    await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+    with tagged(driver.experiment, *work):
+        await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
 
 
 def _seconds(driver: Driver, decision: Decision, every: float) -> float:

@@ -285,11 +285,11 @@ def test_a_trouble_that_is_no_stages_fault_is_an_alert_and_counts_as_no_failure(
 
     async def unreachable(
         experiment: Experiment, plan: Plan, time: pd.Timestamp, stage: str, tasks: dict[str, Task]
-    ) -> None:
+    ) -> bool:
         calls.append(stage)
         if len(calls) == 2:
             raise ConnectionError("no server")
-        await run(experiment, plan, time, stage, tasks)
+        return await run(experiment, plan, time, stage, tasks)
 
     monkeypatch.setattr(driving, "run_stage", unreachable)
     root = tmp_path / "e"
