@@ -134,15 +134,21 @@ def report(directory: str, /, *, as_json: Json = False) -> None:
 
 @app.command
 @reported
-def status(directory: str, /, *, as_json: Json = False) -> None:
+def status(directory: str, /, *, watch: bool = False, as_json: Json = False) -> None:
     """Show which stages of which cycles are committed or stale, what is held, what it waits for.
 
     Args:
         directory: Directory or s3:// address of the experiment.
+        watch: Keep showing the last cycles on the terminal until Ctrl-C.
         as_json: Print one JSON document.
     """
     from flows.status import print_status, status_of
 
+    if watch:
+        from flows.watching import watch as watch_experiment
+
+        watch_experiment(absolute(directory))
+        return
     document = status_of(absolute(directory))
     print_json(document) if as_json else print_status(document)
 

@@ -21,6 +21,7 @@ from flows.artifacts import Artifacts, tagged
 from flows.cycle import TASKS, Task, run_stage
 from flows.errors import one_line
 from flows.progress import Watch
+from flows.waiting import say
 from tasks.driver import Driver
 from tasks.due import Decision
 from tasks.experiment import Experiment, cycle_name, cycle_time
@@ -109,6 +110,7 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
     """
     while True:
         decision = driver.look()
+        say(driver.experiment.root, decision)
         if stop.is_set() or not decision.actions:
             return decision, False
         before = len(driver.journal.entries())

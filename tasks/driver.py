@@ -2,6 +2,7 @@
 
     ROOT/drive/lease.json       who drives
     ROOT/drive/settings.yaml    the configuration of the last drive, operational settings included
+    ROOT/drive/waiting.json     what it saw to do or to wait for at its last look
 
 The lease only saves double work: should two drive the same experiment, the commits still decide.
 """
@@ -26,8 +27,10 @@ from tasks.orders import Orders, orders_of
 from tasks.overview import Overview
 
 __all__ = [
+    "DRIVE",
     "DrivenError",
     "Driver",
+    "driver_of",
     "driving",
     "require_free",
     "save_settings",
@@ -108,13 +111,18 @@ class Driver:
             sys.stderr.flush()
 
 
+def driver_of(root: str) -> Lease | None:
+    """Return who drives an experiment, if anybody does."""
+    return living(store.join(root, DRIVE))
+
+
 def require_free(root: str) -> None:
     """Require that nobody drives an experiment.
 
     Raises:
         DrivenError: Somebody does.
     """
-    if there := living(store.join(root, DRIVE)):
+    if there := driver_of(root):
         raise DrivenError(root, there)
 
 
