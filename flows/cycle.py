@@ -17,7 +17,7 @@ from contextlib import suppress
 import pandas as pd
 from prefect import flow
 
-from flows import progress, summary
+from flows import monitoring, progress, summary
 from flows.artifacts import Artifacts, tagged
 from tasks import work
 from tasks.due import ANALYSIS
@@ -134,3 +134,5 @@ async def finish(
     await run_stages(experiment, plan, time, ("verification", PUBLICATION), shown)
     if lines := progress.current():
         lines.advance(plan, time)
+    if pages := monitoring.current():
+        pages.published(time)

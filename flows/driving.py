@@ -17,6 +17,7 @@ from typing import Any, cast
 import pandas as pd
 from prefect import flow
 
+from flows import monitoring
 from flows.artifacts import Artifacts, tagged
 from flows.cycle import TASKS, Task, run_stage
 from flows.errors import one_line
@@ -93,6 +94,8 @@ async def drive(
     shown = Watch()
     while True:
         decision, failed = await _work_off(driver, stop, shown)
+        if pages := monitoring.current():
+            pages.refresh()
         for wait in decision.waits:
             shown.waiting(cycle_name(wait.time), wait.kind, wait.why)
         done = until_done and {wait.kind for wait in decision.waits} == {"end"}
@@ -128,6 +131,8 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
         for action in decision.actions:
             if driver.overview.plan.is_published(action.time):
                 shown.advance(driver.overview.plan, action.time)
+                if pages := monitoring.current():
+                    pages.published(action.time)
 
 
 async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> None:

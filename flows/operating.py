@@ -1,11 +1,11 @@
-"""The commands `losda drive | hold | release | rerun | gc`: an experiment in operations."""
+"""The commands `losda drive | monitor | hold | release | rerun | gc`: an experiment in operations."""
 
 import sys
 
 from flows.errors import reported
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 
-__all__ = ["drive", "gc", "hold", "release", "rerun"]
+__all__ = ["drive", "gc", "hold", "monitor", "release", "rerun"]
 
 
 @reported
@@ -46,6 +46,22 @@ def drive(
         document = drive_experiment(experiment, how)
     print_json(document) if as_json else print_drive(document)
     return int(once and any(row["kind"] in ("failed", "stale") for row in document["open"]))
+
+
+@reported
+def monitor(directory: str, /, *, as_json: Json = False) -> None:
+    """Write monitor.html, the experiment over time, and print its address.
+
+    `losda run` and `losda drive` refresh it after each cycle.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        as_json: Print one JSON document.
+    """
+    from flows.monitoring import write_monitor
+
+    document = write_monitor(absolute(directory))
+    print_json(document) if as_json else sys.stdout.write(f"{document['monitor']}\n")
 
 
 @reported

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from configs import Config, load, load_text, presets
+from flows.monitoring import monitored
 from flows.output import absolute
 from flows.running import prepare, start_api
 from flows.signals import run_until_signal
@@ -141,9 +142,10 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
             from flows.driving import drive
 
             until_done = how.until_done or how.cycles is not None
-            left = run_until_signal(
-                lambda stop: drive(driver, how.every, how.once, until_done, stop)
-            )
+            with monitored(runtime.plan):
+                left = run_until_signal(
+                    lambda stop: drive(driver, how.every, how.once, until_done, stop)
+                )
     finally:
         api.stop()
     return {"experiment": experiment.root, "start": start, "open": rows(left)}

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flows import BEGAN, progress, server, summary
+from flows import BEGAN, monitoring, progress, server, summary
 from tasks.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
         # What is loaded by now stays to the end; not to walk it saves a second at exit.
         gc.freeze()
         api.wait()
-        with tagged(runtime.experiment):
+        with tagged(runtime.experiment), monitoring.monitored(runtime.plan):
             asyncio.run(run(runtime.experiment))
     finally:
         shown.close()
