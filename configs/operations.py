@@ -47,6 +47,15 @@ class MappedClock(Model):
 Clock = Annotated[WallClock | MappedClock, Field(discriminator="kind")]
 
 
+class Retention(Model):
+    """What `losda gc` keeps."""
+
+    attempts: Delay = timedelta(days=7)
+    """Everything of the last cycles so far back, and attempts that lost or died so recently."""
+    runs: Delay = timedelta(days=30)
+    """Prefect's records (flow and task runs, logs, artifacts) go so long after a flow run's end."""
+
+
 class Operations(Model):
     """How an experiment is driven."""
 
@@ -66,6 +75,8 @@ class Operations(Model):
     """Analyses may be so many cycles ahead of the first cycle that is not published."""
     end: Time | None = None
     """Last cycle time; without it there is no end."""
+    retention: Retention = Retention()
+    """What `losda gc` keeps."""
 
     def cutoff_of(self, source: str) -> timedelta:
         """Return how long after its cycle time a cycle waits for a source of observations."""
