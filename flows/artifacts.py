@@ -41,7 +41,7 @@ __all__ = ["Artifacts", "page_address", "tagged"]
 PATIENCE, LONGEST, MOST_WAITING = 10.0, 30.0, 20
 CAPTIONS = {
     "maps": "Background, increment, and the used observations minus the background.",
-    "departures": "σ of the expected departures: √(HBHᵀ + R) with the B that the check assumed.",
+    "departures": "Left and middle in units of √(HBHᵀ + R), with the B that the check assumed.",
 }
 Job = Callable[[], Awaitable[None]]
 

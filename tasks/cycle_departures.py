@@ -68,7 +68,7 @@ def draw_ratios(canvas: Canvas, left: float, table: pd.DataFrame) -> None:
     for number, (source, variable) in enumerate(shown.index):
         y = TOP + number * high
         name = f"{source} {variable}" if several else str(variable)
-        canvas.text(left, y + high / 2 + 5, f"{name} ({digits(shown['used'].iloc[number])})")
+        canvas.text(left, y + high / 2 + 5, f"{name} ({shown['used'].iloc[number]:.0f})")
         x = left + label
         canvas.rectangle(x, y + 4, rms.iloc[number] * scale, high - 10, COLORS["background"])
         canvas.rectangle(x, y + high / 2 - 3, abs(bias.iloc[number]) * scale, 4, "#1c1c1c")
@@ -141,7 +141,9 @@ def draw_cost(canvas: Canvas, left: float, trace: Sequence[Mapping[str, Any]]) -
     every = max(1, -(-len(table) // 8))
     axis(canvas, left, [(float(s), f"{s:g}") for s in table.index[::every]], place)
     canvas.text(left + PANEL / 2, TOP + TALL + 36, "step", size=12, anchor="middle")
-    for name in terms:
+    lowest = TOP + TALL + 14.0
+    ends = {name: table[name].dropna().iloc[-1] for name in terms}
+    for name in sorted(terms, key=ends.__getitem__):
         known = table[name].dropna()
         points = [place(*point) for point in zip(known.index, known, strict=True)]
         canvas.line(points, COST[name], width=2)
@@ -149,4 +151,5 @@ def draw_cost(canvas: Canvas, left: float, trace: Sequence[Mapping[str, Any]]) -
         canvas.circles([x for x, _ in dots], [y for _, y in dots], [COST[name]] * len(dots), 3.4)
         x, y = points[-1]
         last_value = digits(float(known.iloc[-1]))
-        canvas.text(x + 8, y + 4, last_value, size=12, color=COST[name])
+        lowest = min(y + 4, lowest - 14)  # one above the other
+        canvas.text(x + 8, lowest, last_value, size=12, color=COST[name])

@@ -44,15 +44,24 @@ class Schedule:
     Attributes:
         clock: The experiment's clock.
         offset: A cycle is due so long after its time.
+        cutoff: Its observations are awaited so long after its time.
     """
 
     clock: Clock
     offset: pd.Timedelta
+    cutoff: pd.Timedelta
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Schedule":
         """Return the schedule of an experiment."""
-        return cls(clock_of(experiment), pd.Timedelta(experiment.config.operations.offset))
+        rules = experiment.config.operations
+        cutoff = max([rules.cutoff, *dict(rules.cutoffs).values()])
+        return cls(clock_of(experiment), pd.Timedelta(rules.offset), pd.Timedelta(cutoff))
+
+    def next(self, row: Row, step: pd.Timedelta) -> int:
+        """Return when the cycle after a row is late, UTC [s since 1970]."""
+        late = self.clock.utc(cycle_time(row["time"]) + step + self.cutoff)
+        return int(late.timestamp())
 
     def delay(self, row: Row) -> float | None:
         """Return how long after it was due a cycle had its analysis [min]."""
@@ -95,7 +104,8 @@ def monitor_page(
         now: How the experiment is doing.
     """
     folder = files("tasks") / "monitor_assets"
-    numbers = json.dumps(_numbers(past, recent, labels, now), separators=(",", ":"))
+    found = _numbers(past, recent, labels, now) | _freshness(plan, recent, now)
+    numbers = json.dumps(found, separators=(",", ":"))
     return template(TEMPLATE).render(
         title=str(plan.identity["name"]),
         subtitle=_subtitle(plan, past, recent),
@@ -141,12 +151,13 @@ def _state(now: Now) -> tuple[str, str]:
         )
     if now.driver is None:
         return "good", "Nothing is held and nothing failed. Nobody drives the experiment now."
-    waits = "; ".join(
-        f"cycle {cycle_name(pd.Timestamp(wait['cycle_time']))}: {wait['why']}"
-        for wait in now.waits
-    )
+    names = [cycle_name(pd.Timestamp(wait["cycle_time"])) for wait in now.waits]
+    waits = [
+        f"At work on cycle {name}." if wait["kind"] == "open" else f"Cycle {name}: {wait['why']}."
+        for name, wait in zip(names, now.waits, strict=True)
+    ]
     who = f"process {now.driver.process} on {now.driver.host}"
-    return "good", f"All is well. Driven by {who}" + (f"; {waits}." if waits else ".")
+    return "good", " ".join(["All is well.", f"Driven by {who}.", *waits])
 
 
 def _tiles(plan: Plan, recent: Sequence[Row], now: Now) -> list[Tile]:
@@ -154,7 +165,8 @@ def _tiles(plan: Plan, recent: Sequence[Row], now: Now) -> list[Tile]:
     spun_up = cycle_name(plan.start + int(plan.identity.get("spin_up", 0)) * plan.step)
     last = [row for row in recent if row["time"] >= spun_up][-ROLLING:] or recent[-ROLLING:]
     over = f"mean of the last {count_of(len(last), 'cycle')}"
-    tiles = [Tile(time_name(cycle_time(recent[-1]["time"])), "last cycle")]
+    newest = cycle_time(recent[-1]["time"])
+    tiles = [Tile(f"{newest.day} {newest:%b %H} UTC", f"last cycle, {newest.year}")]
     for source in ("analysis", "background"):
         errors = [row["errors"][source]["all"] for row in last if source in row["errors"]]
         if errors:
@@ -207,8 +219,7 @@ def _journal(entries: Sequence[Entry]) -> Table:
         [f"{e.created:%Y-%m-%d %H:%M:%S}", e.kind, e.cycle, e.stage, e.text, e.by]
         for e in reversed(entries[-NEWS:])
     ]
-    caption = f"The last {len(rows)} of {count_of(len(entries), 'entry')}." if rows else ""
-    caption = caption.replace("entrys", "entries")
+    caption = f"The last {NEWS} of {len(entries)} entries." if len(entries) > NEWS else ""
     return Table(["when [UTC]", "what", "cycle", "stage", "text", "by"], rows, caption, labels=6)
 
 
@@ -239,6 +250,13 @@ def _numbers(
         "delay": _each(rows, now.schedule) if now.schedule else [],
         "colors": {name: pen.color for name, pen in PENS.items()} | {"palette": list(PALETTE)},
     }
+
+
+def _freshness(plan: Plan, recent: Sequence[Row], now: Now) -> dict[str, int | None]:
+    """Return when the page was written, and when the next cycle of a drive is late [s]."""
+    is_awaited = now.driver is not None and now.schedule is not None and recent
+    awaited = now.schedule.next(recent[-1], plan.step) if is_awaited and now.schedule else None
+    return {"refreshed": int(pd.Timestamp.now("UTC").timestamp()), "next": awaited}
 
 
 def _names(rows: Sequence[Row], of: Callable[[Row], Mapping[str, object]]) -> list[str]:

@@ -6,6 +6,8 @@
   if (!time.length) return;
   const SENTENCE = text => text.charAt(0).toUpperCase() + text.slice(1);
   const utc = at => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC");
+  const tick = v => v == null ? "" : Number(v.toPrecision(3)).toLocaleString("en").replace("-", "−");
+  const round = v => v != null && /^[125](\.0*)?e/.test(v.toExponential(2)) ? tick(v) : "";
   const digits = v => v == null ? "–" : Number(v.toPrecision(3)).toLocaleString("en").replace("-", "−");
   const step = time.length > 1 ? time[time.length - 1] - time[time.length - 2] : 21600;
   const last = time[time.length - 1];
@@ -43,7 +45,7 @@
     return [low < 0 || !zero ? low - room : low, high + room];
   };
 
-  function draw(section, title, lines, {wide = false, zero = true} = {}) {
+  function draw(section, title, lines, {wide = false, zero = true, log = false} = {}) {
     const box = document.createElement("div");
     box.className = "chart" + (wide ? " wide" : "");
     const name = document.createElement("h3");
@@ -57,8 +59,8 @@
     const chart = new uPlot({
       width: box.clientWidth, height: wide ? 250 : 185, tzDate: utc, legend: {show: false},
       cursor: {sync: {key: "losda"}, points: {size: 6}},
-      scales: {y: {range: (u, low, high) => reach(low, high, zero)}},
-      axes: [{...axis, size: 26, space: 70, values: dates}, {...axis, size: 54, space: 32, values: (u, ticks) => ticks.map(digits)}],
+      scales: {y: {distr: log ? 3 : 1, range: (u, low, high) => log ? [low / 1.2, high * 1.2] : reach(low, high, zero)}},
+      axes: [{...axis, size: 26, space: 70, values: dates}, {...axis, size: 54, space: 32, values: (u, ticks) => ticks.map(log ? round : tick)}],
       series: [
         {},
         ...lines.map(line => ({stroke: line.color, width: line.width || 1.6, dash: line.dash, fill: line.fill, alpha: line.alpha || 1, points: {show: time.length < 3}, spanGaps: true})),
@@ -91,16 +93,15 @@
   const sources = {free: "free run", background: "background", analysis: "analysis"};
   key("errors", Object.entries(sources).map(([name, label]) => [label, color[name], name === "free"]));
   for (const [variable, errors] of Object.entries(numbers.errors)) {
-    const near = ["background", "analysis"].flatMap(name => errors[name]).filter(v => v != null);
-    const top = Math.max(...near), free = errors.free.filter(v => v != null);
-    const apart = free.length && Math.min(...free) > 3 * top; // it would press the others flat
-    const shown = Object.keys(sources).filter(name => errors[name].some(v => v != null) && !(apart && name === "free"));
+    const all = Object.keys(sources).flatMap(name => errors[name]).filter(v => v != null);
+    const log = Math.min(...all) > 0 && Math.max(...all) > 8 * Math.min(...all);
+    const shown = Object.keys(sources).filter(name => errors[name].some(v => v != null));
     const lines = shown.flatMap(name => [
       ...(many ? [{values: errors[name], color: color[name], width: 0.8, alpha: 0.45}] : []),
       {label: sources[name], values: many ? rolling(errors[name]) : errors[name], shown: errors[name], color: color[name], width: 2, dash: name === "free" ? [6, 4] : undefined},
     ]);
-    const title = (variable === "all" ? "all variables" : numbers.titles[variable]) + (apart ? ` (free run: ${digits(free[free.length - 1])})` : "");
-    draw("errors", title, lines, {wide: variable === "all"});
+    const title = variable === "all" ? "all variables" : numbers.titles[variable];
+    draw("errors", title, lines, {wide: variable === "all", log});
   }
 
   // Departures and counts
@@ -130,6 +131,13 @@
   if (numbers.delay.some(v => v != null)) draw("timings", "analysis after it was due [min]", [{label: "delay", values: numbers.delay, color: "#111"}], {wide: true});
   const cost = Object.entries(numbers.cost).filter(([, values]) => values.some(v => v != null));
   if (cost.length) draw("timings", "cost function after the last step", cost.map(([name, values], i) => ({label: name, values, color: pick(i)})), {wide: true});
+
+  // A page that nobody refreshes must not say that all is well
+  const state = document.querySelector(".state"), now = Date.now() / 1e3;
+  if (numbers.next && now > numbers.next && now > numbers.refreshed + 600) {
+    state.className = "state bad";
+    state.prepend(`Not refreshed since ${new Date(numbers.refreshed * 1e3).toISOString().slice(0, 16).replace("T", " ")} UTC, although the next cycle is due. Then: `);
+  }
 
   // Spans of time
   const bar = document.getElementById("spans");

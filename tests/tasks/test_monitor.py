@@ -151,10 +151,15 @@ def test_the_page_is_self_contained_and_shows_what_the_rows_say() -> None:
 
 
 def test_delays_are_counted_from_when_the_schedule_let_a_cycle_begin() -> None:
-    at = now(schedule=Schedule(Clock(), pd.Timedelta("3h")))
+    at = now(schedule=Schedule(Clock(), pd.Timedelta("3h"), pd.Timedelta("6h")))
     assert numbers(page([row(0)], at=at))["delay"] == [60.0]
-    fast = Schedule(Clock(at=START, start=START, rate=2.0), pd.Timedelta("3h"))
-    assert numbers(page([row(0)], at=now(schedule=fast)))["delay"] == [150.0]
+    clock = Clock(at=START, start=START, rate=2.0)
+    fast = Schedule(clock, pd.Timedelta("3h"), pd.Timedelta("6h"))
+    found = numbers(page([row(0)], at=now(schedule=fast, driver=lease_of("d"))))
+    assert found["delay"] == [150.0]
+    # with this clock the next cycle is late 6 h after half its time
+    assert found["next"] == int((START + pd.Timedelta("6h")).timestamp())
+    assert numbers(page([row(0)], at=now(schedule=fast)))["next"] is None  # nobody drives it
 
 
 @pytest.mark.parametrize(
