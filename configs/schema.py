@@ -115,6 +115,11 @@ class Observations(Model):
     background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B."""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of where observations come from, as in the table's column `source`."""
+        return ("twin",)
+
 
 class Verification(Model):
     """What is scored besides background, analysis and free run."""
@@ -202,6 +207,16 @@ class Config(Model):
                 f"operations.end: {end.isoformat()}; must not be before start "
                 f"({self.start.isoformat()})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cutoffs_name_sources(self) -> Self:
+        for source, _ in self.operations.cutoffs:
+            if source not in self.observations.sources:
+                allowed = ", ".join(self.observations.sources)
+                raise ValueError(
+                    f"operations.cutoffs.{source}: no source of the experiment; allowed: {allowed}"
+                )
         return self
 
     @model_validator(mode="after")

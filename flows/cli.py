@@ -2,7 +2,7 @@
 
     run | report | status | rerun | gc                    an experiment
     ingest                                                real observations
-    drive | hold | release                                in operations
+    drive | monitor | hold | release                      in operations
     benchmark | tune | train | registry | check | world   methods, components, settings
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from configs import Config, load
 from flows.errors import one_line, reported
-from flows.operating import drive, gc, hold, release, rerun
+from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 from flows.registering import registry
 
@@ -34,7 +34,7 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-for command in (drive, gc, hold, registry, release, rerun):
+for command in (drive, gc, hold, monitor, registry, release, rerun):
     app.command(command)
 
 Form = Annotated[str | None, Parameter(name="--format")]
@@ -134,15 +134,23 @@ def report(directory: str, /, *, as_json: Json = False) -> None:
 
 @app.command
 @reported
-def status(directory: str, /, *, as_json: Json = False) -> None:
+def status(directory: str, /, *, watch: bool = False, as_json: Json = False) -> None:
     """Show which stages of which cycles are committed or stale, what is held, what it waits for.
 
     Args:
         directory: Directory or s3:// address of the experiment.
+        watch: Keep showing the last cycles on the terminal until Ctrl-C.
         as_json: Print one JSON document.
     """
     from flows.status import print_status, status_of
 
+    if watch and as_json:
+        raise ValueError("status: --watch and --json; allowed is one of them")
+    if watch:
+        from flows.watching import watch as watch_experiment
+
+        watch_experiment(absolute(directory))
+        return
     document = status_of(absolute(directory))
     print_json(document) if as_json else print_status(document)
 

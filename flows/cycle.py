@@ -13,18 +13,14 @@ synchronous flow a second (its heartbeat thread). The work itself runs in a thre
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from uuid import UUID
 
 import pandas as pd
 from prefect import flow
-from prefect.artifacts import (
-    acreate_progress_artifact,
-    acreate_table_artifact,
-    aupdate_progress_artifact,
-)
 
-from flows import progress, summary
+from flows import monitoring, progress, summary
+from flows.artifacts import Artifacts, tagged
 from tasks import work
+from tasks.due import ANALYSIS
 from tasks.experiment import Experiment, cycle_name
 from tasks.ledger import ReopenedError
 from tasks.plan import PUBLICATION, Plan
@@ -34,7 +30,7 @@ __all__ = ["Task", "run", "run_stage"]
 
 Task = Callable[[Experiment, str], Awaitable[object]]
 
-UPDATES = 20
+SHOWN = 20  # cycles with artifacts
 TASKS: dict[str, Task] = {
     "forecast": work.forecast,
     "observations": work.ingest,
@@ -56,48 +52,60 @@ async def run(experiment: Experiment) -> None:
     Raises:
         StaleCommitError: A stage was done with another code, configuration or input.
     """
-    plan, times = open_runtime(experiment).plan, experiment.cycle_times()
-    shown = await acreate_progress_artifact(0.0, key="progress", description=experiment.root)
-    left = times
-    while left:
-        with suppress(ReopenedError):
-            await run_cycles(experiment, plan, left, shown)
-        left = plan.at_once().unfinished(times)
-    await aupdate_progress_artifact(shown, progress=100.0)
-    mean = summary.document(experiment, plan)["mean"]
-    await acreate_table_artifact(
-        table=summary.table(mean), key="scores", description=f"Mean errors of {experiment.root}"
+    runtime, times = open_runtime(experiment), experiment.cycle_times()
+    plan, left = runtime.plan, times
+    shown = Artifacts(runtime, len(times))
+    shown.begin(
+        f"{experiment.config.name}: {len(times)} cycles with {experiment.config.method.kind}"
     )
+    try:
+        while left:
+            with suppress(ReopenedError):
+                await run_cycles(experiment, plan, left, shown)
+            left = plan.at_once().unfinished(times)
+        mean = summary.document(experiment, plan)["mean"]
+        text = "mean squared errors over the climatological variance, mean over the cycles"
+        shown.table("means", summary.table(mean), f"{experiment.config.name}: {text}")
+    finally:
+        await shown.close()
 
 
 async def run_cycles(
-    experiment: Experiment, plan: Plan, times: Sequence[pd.Timestamp], shown: UUID
+    experiment: Experiment, plan: Plan, times: Sequence[pd.Timestamp], shown: Artifacts
 ) -> None:
     """Run what the ledger lacks of some cycles, each finished beside the next.
+
+    Some of them, the last among them, have artifacts of their own.
 
     Raises:
         ReopenedError: One of them was reopened meanwhile.
     """
     behind: asyncio.Task[None] | None = None
     try:
-        for number, time in enumerate(times):
-            await run_stages(experiment, plan, time, ("forecast", "observations", "analysis"))
+        for number, time in enumerate(times, 1):
+            own = shown if (len(times) - number) % -(-len(times) // SHOWN) == 0 else None
+            await run_stages(experiment, plan, time, ANALYSIS, own)
             if behind:
                 await behind
-            behind = asyncio.create_task(finish(experiment, plan, time))
-            if number % max(1, len(times) // UPDATES) == 0:
-                await aupdate_progress_artifact(shown, progress=100 * number / len(times))
+                shown.advance()
+            behind = asyncio.create_task(finish(experiment, plan, time, own))
     finally:
         if behind:
             await behind
+            shown.advance()
 
 
 async def run_stages(
-    experiment: Experiment, plan: Plan, time: pd.Timestamp, stages: Sequence[str]
+    experiment: Experiment,
+    plan: Plan,
+    time: pd.Timestamp,
+    stages: Sequence[str],
+    shown: Artifacts | None,
 ) -> None:
-    """Run the open ones of some stages of a cycle, in order."""
+    """Run the open ones of some stages of a cycle, in order, and show what they made."""
     for stage in stages:
-        await run_stage(experiment, plan, time, stage, TASKS)
+        if await run_stage(experiment, plan, time, stage, TASKS) and shown:
+            shown.after(time, stage)
 
 
 async def run_stage(
@@ -106,19 +114,25 @@ async def run_stage(
     time: pd.Timestamp,
     stage: str,
     tasks: Mapping[str, Task],
-) -> None:
-    """Run a stage of a cycle, or its publication, if it is open.
+) -> bool:
+    """Run a stage of a cycle, or its publication, if it is open; return whether it was.
 
     Raises:
         StaleCommitError: It was done with another code, configuration or input.
     """
     is_done = plan.is_published(time) if stage == PUBLICATION else not plan.is_open(time, stage)
     if not is_done:
-        await tasks[stage](experiment, cycle_name(time))
+        with tagged(experiment, cycle_name(time)):
+            await tasks[stage](experiment, cycle_name(time))
+    return not is_done
 
 
-async def finish(experiment: Experiment, plan: Plan, time: pd.Timestamp) -> None:
+async def finish(
+    experiment: Experiment, plan: Plan, time: pd.Timestamp, shown: Artifacts | None
+) -> None:
     """Verify and publish a cycle."""
-    await run_stages(experiment, plan, time, ("verification", PUBLICATION))
-    if shown := progress.current():
-        shown.advance(plan, time)
+    await run_stages(experiment, plan, time, ("verification", PUBLICATION), shown)
+    if lines := progress.current():
+        lines.advance(plan, time)
+    if pages := monitoring.current():
+        pages.published(time)

@@ -17,9 +17,12 @@ from typing import Any, cast
 import pandas as pd
 from prefect import flow
 
+from flows import monitoring
+from flows.artifacts import Artifacts, tagged
 from flows.cycle import TASKS, Task, run_stage
 from flows.errors import one_line
 from flows.progress import Watch
+from flows.waiting import say
 from tasks.driver import Driver
 from tasks.due import Decision
 from tasks.experiment import Experiment, cycle_name, cycle_time
@@ -52,17 +55,22 @@ async def cycle(
         work: The stages of each cycle, in order.
         is_stopped: Whether to end before the next stage.
     """
-    plan = open_runtime(experiment).plan
+    runtime = open_runtime(experiment)
+    shown = Artifacts(runtime, sum(map(len, work.values())))
+    shown.begin(f"{experiment.config.name}: cycle {', '.join(work)}")
 
     async def run_cycle(time: pd.Timestamp, stages: Sequence[str]) -> None:
         for stage in stages:
             if not is_stopped():
-                await run_stage(experiment, plan, time, stage, ONCE)
+                if await run_stage(experiment, runtime.plan, time, stage, ONCE):
+                    shown.after(time, stage)
+                shown.advance()
 
     found = await asyncio.gather(
         *(run_cycle(cycle_time(name), stages) for name, stages in work.items()),
         return_exceptions=True,
     )
+    await shown.close()
     for error in found:
         if isinstance(error, BaseException):
             raise error
@@ -86,6 +94,8 @@ async def drive(
     shown = Watch()
     while True:
         decision, failed = await _work_off(driver, stop, shown)
+        if pages := monitoring.current():
+            pages.refresh()
         for wait in decision.waits:
             shown.waiting(cycle_name(wait.time), wait.kind, wait.why)
         done = until_done and {wait.kind for wait in decision.waits} == {"end"}
@@ -103,6 +113,7 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
     """
     while True:
         decision = driver.look()
+        say(driver.experiment.root, decision)
         if stop.is_set() or not decision.actions:
             return decision, False
         before = len(driver.journal.entries())
@@ -120,6 +131,8 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
         for action in decision.actions:
             if driver.overview.plan.is_published(action.time):
                 shown.advance(driver.overview.plan, action.time)
+                if pages := monitoring.current():
+                    pages.published(action.time)
 
 
 async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> None:
@@ -127,7 +140,8 @@ async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> Non
     behind = [action for action in decision.actions if not action.is_on_path][:1]
     on_path = [action for action in decision.actions if action.is_on_path]
     work = {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
-    await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+    with tagged(driver.experiment, *work):
+        await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
 
 
 def _seconds(driver: Driver, decision: Decision, every: float) -> float:

@@ -1,11 +1,11 @@
-"""The commands `losda drive | hold | release | rerun | gc`: an experiment in operations."""
+"""The commands `losda drive | monitor | hold | release | rerun | gc`: an experiment in operations."""
 
 import sys
 
 from flows.errors import reported
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 
-__all__ = ["drive", "gc", "hold", "release", "rerun"]
+__all__ = ["drive", "gc", "hold", "monitor", "release", "rerun"]
 
 
 @reported
@@ -46,6 +46,22 @@ def drive(
         document = drive_experiment(experiment, how)
     print_json(document) if as_json else print_drive(document)
     return int(once and any(row["kind"] in ("failed", "stale") for row in document["open"]))
+
+
+@reported
+def monitor(directory: str, /, *, as_json: Json = False) -> None:
+    """Write monitor.html, the experiment over time, and print its address.
+
+    `losda run` and `losda drive` refresh it after each cycle.
+
+    Args:
+        directory: Directory or s3:// address of the experiment.
+        as_json: Print one JSON document.
+    """
+    from flows.monitoring import write_monitor
+
+    document = write_monitor(absolute(directory))
+    print_json(document) if as_json else sys.stdout.write(f"{document['monitor']}\n")
 
 
 @reported
@@ -118,18 +134,30 @@ def rerun(
 
 @reported
 def gc(
-    directory: str, /, *, keep: str = "P7D", dry_run: bool = False, as_json: Json = False
-) -> None:
-    """Remove what stages wrote and nobody needs; the archive and the ledger stay.
+    directory: str,
+    /,
+    *,
+    keep: str | None = None,
+    keep_runs: str | None = None,
+    dry_run: bool = False,
+    as_json: Json = False,
+) -> int:
+    """Remove what stages wrote and nobody needs, and what Prefect recorded of old flow runs.
+
+    The archive, the ledger, the journal and the pages stay.
 
     Args:
         directory: Directory or s3:// address of the experiment.
         keep: Keep everything of the last cycles so far back, so that they can be rerun, and
-            attempts that lost or died so recently.
+            attempts that lost or died so recently; default operations.retention.attempts.
+        keep_runs: Keep Prefect's records (runs, logs, artifacts) so long after a flow run's end;
+            default operations.retention.runs.
         dry_run: Show what would be removed.
         as_json: Print one JSON document.
     """
     from flows import upkeep
 
-    document = upkeep.clean(absolute(directory), keep, dry_run)
+    with standard_output(as_json):
+        document = upkeep.clean(absolute(directory), keep, keep_runs, dry_run)
     print_json(document) if as_json else upkeep.print_clean(document)
+    return int("failed" in document["runs"])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from configs import Config, load, load_text, presets
+from flows.monitoring import monitored
 from flows.output import absolute
 from flows.running import prepare, start_api
 from flows.signals import run_until_signal
@@ -141,9 +142,10 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
             from flows.driving import drive
 
             until_done = how.until_done or how.cycles is not None
-            left = run_until_signal(
-                lambda stop: drive(driver, how.every, how.once, until_done, stop)
-            )
+            with monitored(runtime.plan):
+                left = run_until_signal(
+                    lambda stop: drive(driver, how.every, how.once, until_done, stop)
+                )
     finally:
         api.stop()
     return {"experiment": experiment.root, "start": start, "open": rows(left)}
@@ -174,7 +176,7 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
     Raises:
         StaleCommitError: A stage was done with another code, configuration or input.
     """
-    from tasks.ingest import is_complete
+    from tasks.ingest import missing_sources
 
     experiment, root = runtime.experiment, runtime.experiment.root
     start = "warm" if names(join(root, LEDGER)) else "cold"
@@ -183,7 +185,7 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
         overview=Overview(runtime.plan, experiment.start),
         journal=Journal(root),
         clock=clock_of(experiment),
-        complete=lambda time: is_complete(runtime, time),
+        missing=lambda time: missing_sources(runtime, time),
         end=end,
     )
     cycles = driver.overview.unfinished(orders_of(driver.journal.entries()))

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flows import BEGAN, progress, server, summary
+from flows import BEGAN, monitoring, progress, server, summary
 from tasks.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
         ahead.start()
     shown = progress.show(runtime.experiment.config.cycles)
     try:
+        from flows.artifacts import tagged
         from flows.cycle import run
 
         # What is loaded by now stays to the end; not to walk it saves a second at exit.
         gc.freeze()
         api.wait()
-        asyncio.run(run(runtime.experiment))
+        with tagged(runtime.experiment), monitoring.monitored(runtime.plan):
+            asyncio.run(run(runtime.experiment))
     finally:
         shown.close()
         stop.set()

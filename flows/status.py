@@ -4,10 +4,11 @@ import sys
 from typing import Any
 
 from flows.tables import print_rows
-from flows.waiting import held_rows, waits_of
+from flows.waiting import held_rows, said_waits
 from tasks.experiment import STAGES
 from tasks.journal import Journal
 from tasks.orders import orders_of
+from tasks.overview import Overview
 from tasks.plan import Plan
 
 __all__ = ["print_status", "status_of"]
@@ -38,7 +39,7 @@ def status_of(root: str) -> dict[str, Any]:
         "complete": sum(all(c[s] == "committed" for s in STAGES) for c in cycles),
         "held": held_rows(orders),
         "failures": len(orders.troubles),
-        "waits": waits_of(plan, orders),
+        "waits": said_waits(Overview(plan, plan.start), orders),
         "cycles": cycles,
     }
 

@@ -1,13 +1,19 @@
 """What `losda rerun` and `losda gc` do with an experiment, and what they show of it."""
 
+import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
+from configs import load_text
 from configs.base import DURATIONS
+from configs.operations import Operations, Retention
+from flows.errors import one_line
 from flows.tables import print_rows
+from tasks.driver import settings_of
 from tasks.experiment import STAGES, cycle_name, cycle_time
 from tasks.journal import Entry, Journal
 from tasks.ledger import Stage
@@ -96,25 +102,32 @@ def print_rerun(document: dict[str, Any]) -> None:
     print_rows([{"cycle": time, **row} for time, row in cycles.items()], title)
 
 
-def clean(root: str, keep: str, dry_run: bool = False) -> dict[str, Any]:
-    """Remove the attempts of an experiment that nobody needs and return which ones.
+def clean(
+    root: str, keep: str | None, keep_runs: str | None, dry_run: bool = False
+) -> dict[str, Any]:
+    """Remove what nobody needs: attempts of an experiment, and Prefect's records of its runs.
 
     Args:
         root: Address of the experiment.
-        keep: Age up to which nothing goes, an ISO 8601 duration.
+        keep: Age up to which no attempt goes, an ISO 8601 duration; by default the settings'.
+        keep_runs: The same for flow runs.
         dry_run: Only say what would be removed.
 
     Raises:
-        ValueError: There is no experiment, or the duration is none.
+        ValueError: There is no experiment, or a duration is none.
     """
-    plan, age = Plan.read(root), _duration("--keep", keep)
+    plan, rules = Plan.read(root), _retention(root)
+    keep, keep_runs = keep or _text(rules.attempts), keep_runs or _text(rules.runs)
+    age, age_of_runs = _duration("--keep", keep), _duration("--keep-runs", keep_runs)
     found = removals(plan, age)
     if not dry_run:
         found = list(remove(plan, found, age))
+    name = str(plan.identity["name"])
     return {
         "experiment": root,
         "dry_run": dry_run,
         "keep": keep,
+        "runs": {"keep": keep_runs, **_clean_runs(name, root, age_of_runs, dry_run)},
         "bytes": sum(removal.bytes for removal in found),
         "removed": [
             {
@@ -127,6 +140,28 @@ def clean(root: str, keep: str, dry_run: bool = False) -> dict[str, Any]:
             for removal in found
         ],
     }
+
+
+def _retention(root: str) -> Retention:
+    """Return the settings of the last drive, or the defaults."""
+    settings = settings_of(root)
+    rules = load_text(settings, root).operations if settings else Operations()
+    return rules.retention
+
+
+def _text(delay: timedelta) -> str:
+    return str(DURATIONS.dump_python(delay, mode="json"))
+
+
+def _clean_runs(name: str, root: str, age: pd.Timedelta, dry_run: bool) -> dict[str, Any]:
+    """Remove Prefect's records; a server that does not answer keeps nothing else from going."""
+    from flows.recorded import remove_runs
+
+    try:
+        return remove_runs(name, root, age.to_pytimedelta(), dry_run)
+    except OSError as error:
+        sys.stderr.write(f"losda: {one_line(error)}\n")
+        return {"failed": one_line(error)}
 
 
 def _duration(name: str, text: str) -> pd.Timedelta:
@@ -151,6 +186,10 @@ def print_clean(document: dict[str, Any]) -> None:
                 rows.append({"stage": stage, "attempts": why, **_span(these)})
     total = f"{len(removed)} attempts, {_megabytes(document['bytes'])} MB"
     print_rows(rows, f"{document['experiment']}: {total} {verb}; kept: {document['keep']}")
+    runs = document["runs"]
+    if "failed" not in runs:
+        text = f"{runs['flow_runs']} flow runs, {runs['artifacts']} artifacts {verb}"
+        sys.stdout.write(f"Prefect: {text}; kept: {runs['keep']}\n")
 
 
 def _span(removed: Sequence[dict[str, Any]]) -> dict[str, str]:

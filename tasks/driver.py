@@ -2,13 +2,14 @@
 
     ROOT/drive/lease.json       who drives
     ROOT/drive/settings.yaml    the configuration of the last drive, operational settings included
+    ROOT/drive/waiting.json     what it saw to do or to wait for at its last look
 
 The lease only saves double work: should two drive the same experiment, the commits still decide.
 """
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import yaml
 
 from tasks import store
 from tasks.clock import Clock
-from tasks.due import CUTOFF, Decision, Moment, due
+from tasks.due import Decision, Moment, due
 from tasks.experiment import Experiment, cycle_name
 from tasks.failures import note_deaths
 from tasks.journal import Entry, Journal
@@ -26,8 +27,10 @@ from tasks.orders import Orders, orders_of
 from tasks.overview import Overview
 
 __all__ = [
+    "DRIVE",
     "DrivenError",
     "Driver",
+    "driver_of",
     "driving",
     "require_free",
     "save_settings",
@@ -63,7 +66,7 @@ class Driver:
         overview: Its unfinished cycles.
         journal: Its journal.
         clock: Its clock.
-        complete: Whether all observations of a cycle are there.
+        missing: The sources of which not all observations of a cycle are there.
         end: Last cycle time, if there is one.
         now: The machine's time, UTC.
     """
@@ -72,7 +75,7 @@ class Driver:
     overview: Overview
     journal: Journal
     clock: Clock
-    complete: Callable[[pd.Timestamp], bool]
+    missing: Callable[[pd.Timestamp], Sequence[str]]
     end: pd.Timestamp | None = None
     now: Callable[[], pd.Timestamp] = utc_now
 
@@ -86,14 +89,14 @@ class Driver:
         for wait in decision.waits_for("failed", "stale"):
             self.alert(orders, wait.why, wait.time, wait.stage)
         for action in decision.actions:
-            if action.why == CUTOFF:
+            if action.missing:
                 self.alert(orders, action.why, action.time, "observations")
         return decision
 
     def moment(self) -> Moment:
         """Return when and under which rules it is asked."""
         rules, step = self.experiment.config.operations, self.experiment.step
-        return Moment(self.now(), self.clock, rules, step, self.complete, self.end)
+        return Moment(self.now(), self.clock, rules, step, self.missing, self.end)
 
     def alert(
         self, orders: Orders, text: str, time: pd.Timestamp | None = None, stage: str = ""
@@ -108,13 +111,18 @@ class Driver:
             sys.stderr.flush()
 
 
+def driver_of(root: str) -> Lease | None:
+    """Return who drives an experiment, if anybody does."""
+    return living(store.join(root, DRIVE))
+
+
 def require_free(root: str) -> None:
     """Require that nobody drives an experiment.
 
     Raises:
         DrivenError: Somebody does.
     """
-    if there := living(store.join(root, DRIVE)):
+    if there := driver_of(root):
         raise DrivenError(root, there)
 
 

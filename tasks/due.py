@@ -3,7 +3,7 @@
 Analyses are made strictly in order: only the first cycle without one is ever begun, once
 
     now >= cycle time + offset                              it is due,
-    its observations are complete, or now >= time + cutoff  (its forecast need not wait for that),
+    every source of its observations is complete or past its cutoff (its forecast need not wait),
     it is less than `run_ahead` cycles from the first one that is not published,
     and nothing of it is held, stale, or waits for its retry.
 
@@ -27,7 +27,7 @@ __all__ = ["ANALYSIS", "CUTOFF", "Action", "CycleState", "Decision", "Moment", "
 ANALYSIS = ("forecast", "observations", "analysis")
 """The stages on the path from one cycle to the next."""
 STOPPERS = ("held", "stale", "failed")
-CUTOFF = "due, observations incomplete at the cutoff"
+CUTOFF = "due, observations incomplete at the cutoff: "
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,19 @@ class CycleState:
 
 @dataclass(frozen=True)
 class Action:
-    """Stages of a cycle that can be begun now, in order."""
+    """Stages of a cycle that can be begun now, in order.
+
+    Attributes:
+        time: Cycle time.
+        stages: What is to be done.
+        why: The reason, for people.
+        missing: Sources without which the observations are taken, at their cutoff.
+    """
 
     time: pd.Timestamp
     stages: tuple[str, ...]
     why: str
+    missing: tuple[str, ...] = ()
 
     @property
     def is_on_path(self) -> bool:
@@ -102,7 +110,7 @@ class Moment:
         clock: The experiment's.
         rules: The operational settings.
         step: Time between cycles.
-        complete: Whether the observations of a cycle are all there.
+        missing: The sources of which not all observations of a cycle are there.
         end: Last cycle time, if there is one.
     """
 
@@ -110,7 +118,7 @@ class Moment:
     clock: Clock
     rules: Operations
     step: pd.Timedelta
-    complete: Callable[[pd.Timestamp], bool]
+    missing: Callable[[pd.Timestamp], Sequence[str]]
     end: pd.Timestamp | None = None
 
 
@@ -149,10 +157,10 @@ def _look(cycle: CycleState, first: CycleState, orders: Orders, moment: Moment) 
     return found or _action(cycle, "due")
 
 
-def _action(cycle: CycleState, why: str) -> Action:
+def _action(cycle: CycleState, why: str, missing: Sequence[str] = ()) -> Action:
     """Return what is to be done of a cycle; the next one need not wait for its end."""
     stages = tuple(stage for stage in cycle.open if stage in ANALYSIS)
-    return Action(cycle.time, stages or cycle.open, why)
+    return Action(cycle.time, stages or cycle.open, why, tuple(missing))
 
 
 def _stopped(cycle: CycleState, orders: Orders, moment: Moment) -> Wait | None:
@@ -203,15 +211,19 @@ def _too_early(cycle: CycleState, first: CycleState, moment: Moment) -> Wait | N
 
 def _without_observations(cycle: CycleState, moment: Moment) -> Action | Wait | None:
     """Return what can be done while observations are incomplete; None if they do not matter."""
-    if "observations" not in cycle.open or moment.complete(cycle.time):
+    missing = moment.missing(cycle.time) if "observations" in cycle.open else ()
+    if not missing:
         return None
-    cutoff = moment.clock.utc(cycle.time + moment.rules.cutoff)
-    if moment.utc >= cutoff:
-        return _action(cycle, CUTOFF)
+    rules, clock = moment.rules, moment.clock
+    cutoffs = {name: clock.utc(cycle.time + rules.cutoff_of(name)) for name in missing}
+    awaited = {name: cutoff for name, cutoff in cutoffs.items() if moment.utc < cutoff}
+    if not awaited:
+        return _action(cycle, CUTOFF + ", ".join(missing), missing)
     if "forecast" in cycle.open:
         return Action(cycle.time, ("forecast",), "due, observations awaited")
-    why = f"observations incomplete; awaited until {_text(cutoff)}"
-    return Wait(cycle.time, "observations", why, "observations", cutoff)
+    names = ", ".join(f"{name} until {_text(cutoff)}" for name, cutoff in awaited.items())
+    why = f"observations incomplete; awaited: {names}"
+    return Wait(cycle.time, "observations", why, "observations", min(awaited.values()))
 
 
 def _text(time: pd.Timestamp) -> str:

@@ -11,7 +11,7 @@ from tasks.runtime import Runtime
 from tasks.store import join
 from tasks.timing import Stopwatch
 
-__all__ = ["OBSERVATIONS", "draw", "ingest", "is_complete"]
+__all__ = ["OBSERVATIONS", "draw", "ingest", "missing_sources"]
 
 OBSERVATIONS = "observations.parquet"
 
@@ -37,6 +37,12 @@ def draw(runtime: Runtime, time: pd.Timestamp, watch: Stopwatch) -> pd.DataFrame
         return screen(validate_table(table), runtime.spec, window.limits(time))
 
 
-def is_complete(runtime: Runtime, time: pd.Timestamp) -> bool:
-    """Return whether all observations of a cycle can be had: the reference reaches them."""
-    return all(runtime.reference_reaches(own) for own in runtime.experiment.window.times(time))
+def missing_sources(runtime: Runtime, time: pd.Timestamp) -> tuple[str, ...]:
+    """Return the sources of which not all observations of a cycle can be had.
+
+    All are drawn from the reference, so it is all of them if it does not reach the window's end.
+    """
+    window = runtime.experiment.window
+    if all(runtime.reference_reaches(own) for own in window.times(time)):
+        return ()
+    return runtime.experiment.config.observations.sources

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 TEMPLATE = "report_template.html.j2"
@@ -64,11 +65,21 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as self-contained HTML."""
-    text = (files("tasks") / TEMPLATE).read_text(encoding="utf-8")
+    return template(TEMPLATE).render(page=page)
+
+
+@cache
+def template(name: str) -> Template:
+    """Return a template of this package; it may include other files of it."""
+    folder = files("tasks")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(text).render(page=page)
+    return environment.get_template(name)
 
 
 def count_of(count: int, noun: str) -> str:

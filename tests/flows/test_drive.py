@@ -285,11 +285,11 @@ def test_a_trouble_that_is_no_stages_fault_is_an_alert_and_counts_as_no_failure(
 
     async def unreachable(
         experiment: Experiment, plan: Plan, time: pd.Timestamp, stage: str, tasks: dict[str, Task]
-    ) -> None:
+    ) -> bool:
         calls.append(stage)
         if len(calls) == 2:
             raise ConnectionError("no server")
-        await run(experiment, plan, time, stage, tasks)
+        return await run(experiment, plan, time, stage, tasks)
 
     monkeypatch.setattr(driving, "run_stage", unreachable)
     root = tmp_path / "e"
@@ -307,6 +307,13 @@ def test_a_trouble_that_is_no_stages_fault_is_an_alert_and_counts_as_no_failure(
         (["--every", "soon"], ["--every", "'soon'", "60s"]),
         (["--cycles", "0"], ["--cycles 0", "1 or more"]),
         (["--set", "operations.cutoff=PT1H"], ["operations.cutoff", "PT1H", "offset"]),
+        (
+            ["--set", "operations.cutoffs.twin=PT1H"],
+            ["operations.cutoffs.twin", "PT1H", "offset (PT3H)"],
+        ),
+        (["--set", "operations.cutoffs.radar=PT9H"], ["operations.cutoffs.radar", "twin"]),
+        (["--set", "operations.cutoffs.twin=soon"], ["operations.cutoffs", "soon"]),
+        (["--set", "operations.cutoffs=soon"], ["operations.cutoffs", "soon"]),
         (["--set", "operations.clock.kind=mapped"], ["operations.clock.at", "missing"]),
         (["--set", "operations.attempts=0"], ["operations.attempts", "0"]),
         (["--until-done"], ["--until-done", "operations.end"]),

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,72 @@ def run(losda: Losda, tiny: "Tiny") -> Losda:
         return losda("run", tiny.config, "--out", root, "--no-report", *arguments)
 
     return start
+
+
+def flow_runs(root: Path) -> list[str]:
+    """Return the flow runs of an experiment that Prefect knows."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = [run for run in client.read_flow_runs() if "experiment" in run.parameters]
+    return [str(r.id) for r in found if r.parameters["experiment"]["root"] == str(root)]
+
+
+def test_what_prefect_recorded_of_old_runs_goes_and_that_of_others_stays(
+    losda: Losda, run: Losda, copy: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    assert run(copy)[0] == run(other, "--cycles", 1)[0] == 0
+    (own,) = flow_runs(copy)
+    command = ("gc", copy, "--json", "--keep-runs")
+    runs = json.loads(losda(*command, "P1D")[1])["runs"]
+    assert runs == {"keep": "P1D", "flow_runs": 0, "artifacts": 0}
+    runs = json.loads(losda(*command, "PT0S", "--dry-run")[1])["runs"]
+    assert runs["flow_runs"] == 1 and runs["artifacts"] >= 3 and flow_runs(copy) == [own]
+    assert json.loads(losda(*command, "PT0S")[1])["runs"] == runs
+    assert flow_runs(copy) == [] and len(flow_runs(other)) == 1
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        assert not [a for a in client.read_artifacts() if str(a.flow_run_id) == own]
+        logs = {"logs": {"flow_run_id": {"any_": [own]}}}
+        ended = time.monotonic() + 30
+        while client._client.post("/logs/filter", json=logs).json():
+            assert time.monotonic() < ended
+            time.sleep(0.1)
+    assert losda(*command, "PT0S")[0] == 0
+
+
+def test_gc_keeps_what_the_settings_say_and_an_option_wins(
+    losda: Losda, tiny: "Tiny", tmp_path: Path
+) -> None:
+    root = tmp_path / "e"
+    clock = ("kind=mapped", "at=2020-01-01T00:00", "rate=1e6")
+    options = [word for one in clock for word in ("--set", f"operations.clock.{one}")]
+    rules = ("--set", "operations.retention.attempts=PT6H")
+    rules += ("--set", "operations.retention.runs=P2D")
+    code, _, err = losda("drive", tiny.config, "--out", root, "--cycles", 3, *options, *rules)
+    assert code == 0, err
+    document = json.loads(losda("gc", root, "--dry-run", "--json")[1])
+    assert (document["keep"], document["runs"]["keep"]) == ("PT6H", "P2D")
+    assert {one["cycle_time"] for one in document["removed"]} == {"2001-01-03T00:00:00"}
+    document = json.loads(losda("gc", root, "--keep", "P7D", "--dry-run", "--json")[1])
+    assert (document["keep"], document["removed"]) == ("P7D", [])
+
+
+def test_a_server_that_does_not_answer_keeps_nothing_else_from_going(
+    losda: Losda, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import recorded
+
+    def away(self: object, restarts: int = 2) -> None:
+        raise ConnectionError("the Prefect API does not answer")
+
+    monkeypatch.setattr(recorded.server.PrefectApi, "wait", away)
+    code, out, err = losda("gc", copy, "--keep", "PT0S", "--json")
+    document = json.loads(out)
+    assert code == 1 and "does not answer" in err and err.count("\n") == 1
+    assert document["removed"] and "does not answer" in document["runs"]["failed"]
 
 
 @pytest.fixture

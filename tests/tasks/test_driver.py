@@ -41,7 +41,7 @@ class Past:
             overview=Overview(self.plan, START),
             journal=Journal(root),
             clock=Clock(),
-            complete=lambda time: time not in self.missing,
+            missing=lambda time: ("twin",) if time in self.missing else (),
             now=lambda: self.utc,
         )
 
@@ -153,7 +153,7 @@ def test_observations_that_are_missing_at_the_cutoff_are_an_alert(
     assert list(past.plan.ledger.cycles()[START]) == ["forecast"]
     past.step(2)
     assert past.plan.commit(START, "analysis")
-    assert [entry.text for entry in past.orders().alerts] == [CUTOFF]
+    assert [entry.text for entry in past.orders().alerts] == [f"{CUTOFF}twin"]
     assert capsys.readouterr().err.count("ALERT") == 1
 
 

@@ -27,7 +27,7 @@ class World:
         self.end = None if end is None else START + end * STEP
         self.open: dict[pd.Timestamp, tuple[str, ...]] = {}
         self.entries: list[Entry] = []
-        self.complete: set[pd.Timestamp] | None = None
+        self.missing: dict[pd.Timestamp, tuple[str, ...]] = {}
         self.stale: dict[pd.Timestamp, str] = {}
         self.done: list[tuple[int, str]] = []
         self.failing: set[tuple[int, str]] = set()
@@ -53,7 +53,7 @@ class World:
             self.clock,
             self.rules,
             STEP,
-            lambda time: self.complete is None or time in self.complete,
+            lambda time: self.missing.get(time, ()),
             self.end,
         )
         return due(self.states(), self.orders(), moment)
@@ -121,20 +121,52 @@ def test_after_an_outage_of_20_hours_all_cycles_come_in_order_and_none_is_missed
 def test_observations_are_awaited_until_they_are_complete_and_the_forecast_does_not_wait(
     world: World,
 ) -> None:
-    world.complete = set()
+    world.missing = {START: ("twin",)}
     assert world.work(4) == [(0, "forecast")]
     wait = world.decide().waits[0]
     assert (wait.kind, wait.until) == ("observations", START + RULES.cutoff)
-    world.complete.add(START)
+    assert "twin until 2001-01-01T06:00:00Z" in wait.why
+    world.missing.clear()
     assert world.work(1) == whole(0)[1:]
 
 
 def test_at_the_cutoff_a_cycle_goes_on_without_them_and_says_so(world: World) -> None:
-    world.complete = set()
+    world.missing = {START: ("twin",)}
     world.work(5.99)
     decision = world.decide(0.01)
-    assert [action.why for action in decision.actions] == [CUTOFF]
+    assert [action.why for action in decision.actions] == [f"{CUTOFF}twin"]
     assert world.work() == whole(0)[1:]
+
+
+def test_each_source_is_awaited_until_its_own_cutoff(world: World) -> None:
+    world.rules = Operations(
+        offset=timedelta(hours=1),
+        cutoff=timedelta(hours=3),
+        cutoffs={"ship": timedelta(hours=5), "radar": timedelta(hours=2)},
+    )
+    world.missing = {START: ("buoy", "radar", "ship")}
+    assert world.work(1) == [(0, "forecast")]
+
+    def awaited(hours: float) -> tuple[float, list[str]]:
+        (wait,) = world.decide(hours).waits
+        assert wait.kind == "observations" and wait.until is not None
+        names = [name for name in ("buoy", "radar", "ship") if f"{name} until" in wait.why]
+        return (wait.until - START) / pd.Timedelta("1h"), names
+
+    assert awaited(0) == (2, ["buoy", "radar", "ship"])
+    assert awaited(1.5) == (3, ["buoy", "ship"])
+    assert awaited(1) == (5, ["ship"])
+    decision = world.decide(1.5)
+    assert [action.missing for action in decision.actions] == [("buoy", "radar", "ship")]
+    assert "buoy, radar, ship" in decision.actions[0].why
+
+
+def test_a_source_past_its_cutoff_is_not_awaited_when_the_others_are_complete(
+    world: World,
+) -> None:
+    world.rules = Operations(cutoffs={"radar": RULES.offset})
+    world.missing = {START: ("radar",)}
+    assert world.work(3) == whole(0)
 
 
 def test_a_failure_of_verification_lets_analyses_go_ahead_up_to_the_limit(world: World) -> None:
@@ -187,7 +219,7 @@ def test_failures_of_an_earlier_generation_do_not_count(world: World) -> None:
         world.write("failure", 0, "forecast")
     world.entries = [entry.model_copy(update={"generation": 1}) for entry in world.entries]
     state = CycleState(START, ALL, {"forecast": 2})
-    moment = Moment(START + STEP, Clock(), RULES, STEP, lambda time: True)
+    moment = Moment(START + STEP, Clock(), RULES, STEP, lambda time: ())
     assert due([state], world.orders(), moment).actions
 
 
