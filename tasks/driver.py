@@ -26,6 +26,7 @@ from tasks.orders import Orders, orders_of
 from tasks.overview import Overview
 
 __all__ = [
+    "DRIVE",
     "DrivenError",
     "Driver",
     "driving",
