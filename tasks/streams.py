@@ -31,7 +31,14 @@ from tasks import store
 from tasks.experiment import Experiment
 from tasks.plan import JOINED, Plan
 
-__all__ = ["Reprocessing", "Stream", "read_reprocessing", "reprocessing_of", "sources_of"]
+__all__ = [
+    "Reprocessing",
+    "Stream",
+    "is_reprocess",
+    "read_reprocessing",
+    "reprocessing_of",
+    "sources_of",
+]
 
 SETTINGS, STREAMS = "reprocess.yaml", "streams"
 
@@ -172,17 +179,21 @@ def read_reprocessing(root: str) -> Reprocessing:
     Raises:
         ValueError: Nothing is.
     """
-    address = store.join(root, SETTINGS)
-    if not store.exists(address):
+    if not is_reprocess(root):
         raise ValueError(f"{root}: no reprocess there ({SETTINGS} is missing)")
-    document = yaml.safe_load(store.read_bytes(address))
+    document = yaml.safe_load(store.read_bytes(store.join(root, SETTINGS)))
     settings = Reprocess.model_validate(document[JOINED])
     return reprocessing_of(root, Config.model_validate(document["config"]), settings)
 
 
+def is_reprocess(root: str) -> bool:
+    """Return whether something is reprocessed in a directory."""
+    return store.exists(store.join(root, SETTINGS))
+
+
 def sources_of(root: str) -> list[tuple[str, frozenset[pd.Timestamp] | None]]:
     """Return whose commits made the archive at an address, and of which cycles; None is all."""
-    if not store.exists(store.join(root, SETTINGS)):
+    if not is_reprocess(root):
         return [(root, None)]
     streams = read_reprocessing(root).streams
     return [(stream.root, frozenset(stream.own_times)) for stream in streams]
