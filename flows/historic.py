@@ -1,5 +1,6 @@
 """The commands `losda reprocess | promote`: a past period in streams side by side."""
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -101,11 +102,17 @@ def _run(parameters: dict[str, Any]) -> dict[str, Any]:
                 f"deployment {parameters['deployment']!r}: no Prefect server is configured "
                 "(PREFECT_API_URL)"
             )
+        from flows.places import Where, require_place
         from flows.reprocessing import reprocess
         from flows.side_by_side import Wanted, prepare
 
         keys = ("config", "out", "start", "end", "streams", "spinup", "overrides")
-        prepare(Wanted(*(parameters[key] for key in keys)).reprocessing())
+        found = Wanted(*(parameters[key] for key in keys)).reprocessing()
+        where = Where(*(parameters[key] for key in ("workers", "deployment", "dask")))
+        if where.deployment or where.dask:
+            api.wait()
+            asyncio.run(require_place(where))
+        prepare(found)
         api.wait()
         stopping.clear()
         return run_until_signal(lambda _: reprocess(**parameters), stopping)
