@@ -16,9 +16,10 @@ Streams begin at multiples of `verification.forecast_every`, so that forecasts s
 hours of the day in all of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import pandas as pd
 import yaml
 
 from configs import Config
+from configs.base import DURATIONS
 from configs.reprocess import Reprocess
 from tasks import store
 from tasks.experiment import Experiment
@@ -164,7 +166,7 @@ def reprocessing_of(root: str, config: Config, settings: Reprocess) -> Reprocess
     if rest:
         raise ValueError(
             f"end: {settings.end.isoformat()}; must be start ({settings.start.isoformat()}) "
-            f"and a multiple of step ({step.isoformat()})"
+            f"and a multiple of step ({DURATIONS.dump_python(config.step, mode='json')})"
         )
     changes = {"start": settings.start, "cycles": int(cycles) + 1}
     whole = Experiment(root=root, config=_at_home(config).model_copy(update=changes))
@@ -199,34 +201,43 @@ def sources_of(root: str) -> list[tuple[str, frozenset[pd.Timestamp] | None]]:
     return [(stream.root, frozenset(stream.own_times)) for stream in streams]
 
 
-def _split(whole: Experiment, settings: Reprocess) -> Iterator[range]:
-    """Yield the cycles of each stream, spin-up included, counted from the period's start."""
+def _split(whole: Experiment, settings: Reprocess) -> list[range]:
+    """Return the cycles of each stream, spin-up included, counted from the period's start."""
+    parts = _parts(whole, settings, round)
+    return parts if _least(parts, settings) >= settings.spin_up else _parts(whole, settings, floor)
+
+
+def _parts(whole: Experiment, settings: Reprocess, rounded: Callable[[float], int]) -> list[range]:
+    """Return equal parts, as far as the starts have to be rounded."""
     total, count, spin_up = whole.config.cycles, settings.streams, settings.spin_up
     every = whole.config.verification.forecast_every // whole.config.step
     share = (total + (count - 1) * spin_up) / count
-    starts = [round(k * (share - spin_up) / every) * every for k in range(count)]
+    starts = [rounded(k * (share - spin_up) / every) * every for k in range(count)]
     ends = [*(start + spin_up for start in starts[1:]), total]
-    return (range(start, end) for start, end in zip(starts, ends, strict=True))
+    return [range(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _shortest(whole: Experiment, settings: Reprocess) -> int:
+def _least(parts: list[range], settings: Reprocess) -> int:
     """Return the smallest number of cycles that a stream has of its own."""
-    parts = [*_split(whole, settings)]
     spin_ups = [0, *[settings.spin_up] * (len(parts) - 1)]
-    return min(p.stop - p.start - k for p, k in zip(parts, spin_ups, strict=True))
+    own = (part.stop - part.start - k for part, k in zip(parts, spin_ups, strict=True))
+    return min(own)
+
+
+def _fits(whole: Experiment, settings: Reprocess) -> bool:
+    """Return whether no stream is shorter than the spin-up."""
+    least = _least(_split(whole, settings), settings)
+    return settings.streams == 1 or least >= settings.spin_up
 
 
 def _require_long_enough(found: Reprocessing) -> None:
     """Refuse streams that are shorter than the spin-up."""
     whole, settings = found.whole, found.settings
-    least = _shortest(whole, settings)
-    if settings.streams == 1 or least >= settings.spin_up:
+    if _fits(whole, settings):
         return
-    most = settings.streams - 1
-    while most > 1 and _shortest(whole, settings.model_copy(update={"streams": most})) < (
-        settings.spin_up
-    ):
-        most -= 1
+    fewer = (settings.model_copy(update={"streams": n}) for n in range(settings.streams, 0, -1))
+    most = next(one.streams for one in fewer if _fits(whole, one))
+    least = _least(_split(whole, settings), settings)
     raise ValueError(
         f"streams: {settings.streams}; of {whole.config.cycles} cycles one would have "
         f"{max(least, 0)} of its own, fewer than its spin-up of {settings.spin_up}; allowed: "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,14 +132,20 @@ def test_streams_run_on_a_work_pool(
     assert not (tmp_path / "s").exists()
 
 
-def test_streams_run_on_a_dask_cluster(
-    losda: Losda, tiny: "Tiny", reprocessed: Path, tmp_path: Path, environment: dict[str, str],
+def test_what_was_begun_elsewhere_goes_on_on_a_dask_cluster(
+    losda: Losda,
+    tiny: "Tiny",
+    reprocessed: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     distributed = pytest.importorskip("distributed")
     for name in ("PYTHONPATH", "PREFECT_HOME", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, environment[name])
-    root, place = tmp_path / "r", {"n_workers": 2, "threads_per_worker": 1}
+    root, place = Path(shutil.copytree(reprocessed, tmp_path / "r")), {"n_workers": 1}
+    for path in (root / "streams" / "s02", root / "analysis.zarr", root / "published"):
+        shutil.rmtree(path)
     with distributed.LocalCluster(**place, dashboard_address=None) as cluster:
         code, out, err = losda(
             *("reprocess", tiny.config, *PERIOD, "--out", root, "--no-report", "--json"),
