@@ -45,8 +45,7 @@ def reprocess(
         start: First cycle time; default: the configuration's.
         end: Last cycle time; default: the configuration's.
         streams: Number of streams.
-        spinup: Cycles that each stream but the first runs before its part; default: the
-            configuration's spin_up.
+        spinup: Cycles that each stream but the first runs before its part; default: 20.
         out: Directory or s3:// address of the reprocess; default experiments/NAME-METHOD-reprocess.
         method: Assimilation method.
         preset: Preset of the method.

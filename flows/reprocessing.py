@@ -61,8 +61,7 @@ async def reprocess(
         start: First cycle time; the configuration's by default.
         end: Last cycle time; the configuration's by default.
         streams: Number of streams.
-        spinup: Cycles that each stream but the first runs before its part; the configuration's
-            `spin_up` by default.
+        spinup: Cycles that each stream but the first runs before its part; 20 by default.
         overrides: Any setting, as key=value.
         workers: Local processes side by side; as many as there are processors by default.
         deployment: Run the streams as runs of this deployment, such as stream/gpu.

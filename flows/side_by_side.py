@@ -75,8 +75,9 @@ class Wanted:
         """
         config = load(self.config, self.overrides)
         start = config.start if self.start is None else self.start
-        spin_up = max(1, config.spin_up) if self.spin_up is None else self.spin_up
-        given = {"start": start, "end": self.end, "streams": self.streams, "spin_up": spin_up}
+        given = {"start": start, "end": self.end, "streams": self.streams}
+        if self.spin_up is not None:
+            given["spin_up"] = self.spin_up
         if self.end is None:
             first = load_reprocess(given | {"end": start}).start
             given["end"] = first + (config.cycles - 1) * config.step

@@ -1,0 +1,113 @@
+"""Up to 1,000 workers at the ledger on S3: where does it saturate?
+
+    pytest tests/benchmarks/test_ledger_workers.py --benchmark-only
+
+Each worker has a stream of its own, as in a reprocess, and does nothing but ledger work: looks,
+attempt, lease, one small file, exclusive commit. Server and workers share the machine, so the table
+also has the processor seconds of both: what the server needs for a commit says what a machine of
+its own would carry.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+PROCESSES = 4
+CROWD = str(Path(__file__).resolve().parent.parent / "ledger_crowd.py")
+SECONDS = {1: 10.0, 10: 10.0, 100: 20.0, 1000: 45.0}
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def server_seconds() -> float:
+    """Return the processor seconds of the S3 server so far."""
+    port = os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"-s3.port={port}" in path.read_text().split("\0"):
+                fields = (path.parent / "stat").read_text().rpartition(")")[2].split()
+                return (int(fields[11]) + int(fields[12])) / TICKS
+    return math.nan
+
+
+def crowd(root: str, workers: int, work: float, seconds: float) -> dict[str, float]:
+    """Let some workers work for some seconds; return one row of the table."""
+    count = min(PROCESSES, workers)
+    shares = [workers // count + (n < workers % count) for n in range(count)]
+    firsts = np.cumsum([0, *shares[:-1]]).tolist()
+    started = [
+        subprocess.Popen(
+            [sys.executable, CROWD, root, str(first), str(share), str(seconds), str(work)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first, share in zip(firsts, shares, strict=True)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        before = server_seconds()
+        outputs = [process.communicate("go\n", timeout=seconds + 120)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    found = [json.loads(output) for output in outputs]
+    return row(found, workers, work, seconds, server_seconds() - before)
+
+
+def row(
+    found: Sequence[dict[str, list[float]]],
+    workers: int,
+    work: float,
+    seconds: float,
+    server: float,
+) -> dict[str, float]:
+    """Return what the processes of the workers found, together."""
+    took = np.array([s for one in found for s in one["seconds"]])
+    errors = [text for one in found for text in one["errors"]]
+    assert not errors, errors[:3]
+    commits = max(1, len(took))
+    requests, own = (sum(float(one[key]) for one in found) for key in ("requests", "processor"))  # type: ignore[arg-type]
+    return {
+        "workers": workers,
+        "work_s": work,
+        "commits_per_s": len(took) / seconds,
+        "median_s": float(np.median(took)) if len(took) else float("nan"),
+        "p99_s": float(np.quantile(took, 0.99)) if len(took) else float("nan"),
+        "requests_per_commit": requests / commits,
+        "server_ms_per_commit": 1000 * server / commits,
+        "worker_ms_per_commit": 1000 * own / commits,
+    }
+
+
+def test_where_the_ledger_on_s3_saturates(
+    benchmark: BenchmarkFixture, s3_root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = []
+
+    def climb() -> None:
+        for workers, seconds in SECONDS.items():
+            rows.append(crowd(f"{s3_root}/{workers}", workers, 0.0, seconds))
+        # stages so long that 1,000 workers ask for half of what it can do
+        long = 2 * 1000 / max(one["commits_per_s"] for one in rows)
+        rows.append(crowd(f"{s3_root}/half", 1000, long, 2 * long))
+
+    began = time.monotonic()
+    benchmark.pedantic(climb, rounds=1)
+    benchmark.extra_info["rows"] = rows
+    with capsys.disabled():
+        sys.stdout.write("\n" + "  ".join(f"{name:>20}" for name in rows[0]) + "\n")
+        for one in rows:
+            sys.stdout.write("  ".join(f"{value:20.4g}" for value in one.values()) + "\n")
+        sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
+    assert rows[-1]["commits_per_s"] > 0
