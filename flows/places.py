@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
@@ -194,7 +195,12 @@ class WorkPool:
         alive, said = time.monotonic(), False
         async with get_client() as client:
             while not stopping.is_set():
-                state = (run := await client.read_flow_run(run.id)).state
+                try:
+                    state = (await client.read_flow_run(run.id)).state
+                except httpx.TransportError:  # the server is away; what runs goes on
+                    alive = time.monotonic()
+                    await asyncio.sleep(POLL)
+                    continue
                 if state is None or state.is_scheduled():
                     alive = time.monotonic()
                 elif state.is_final():

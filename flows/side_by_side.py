@@ -94,8 +94,8 @@ def prepare(found: Reprocessing) -> None:
 
     runtime = open_runtime(found.whole)
     for stream in found.streams:
-        first = stream.experiment.first_guess_time
-        runtime.reference.check(first, stream.experiment.start, stream.experiment.step)
+        first, step = stream.experiment.first_guess_time, stream.experiment.step
+        runtime.reference.check(first, first, step)
         stream.unfinished()
     open_experiment(found.root, runtime.plan.resolved | found.identity)
 
@@ -202,7 +202,11 @@ async def _watch(found: Reprocessing) -> None:
     shown = await acreate_progress_artifact(0.0, key="progress", description=found.root)
     began = time.monotonic()
     while True:
-        done = await asyncio.to_thread(lambda: [stream.done() for stream in found.streams])
+        try:
+            done = await asyncio.to_thread(lambda: [stream.done() for stream in found.streams])
+        except OSError:  # of the store: the streams will tell
+            await asyncio.sleep(INTERVAL)
+            continue
         now = time.monotonic()
         if sum(done) != before and (now - said > INTERVAL or sum(done) == total or before < 0):
             before, said = sum(done), now

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from configs import load
 from configs.loading import load_reprocess
+from tasks.components import cache_address
 from tasks.streams import (
     Reprocessing,
     is_reprocess,
@@ -77,3 +78,10 @@ def test_a_stream_is_the_experiment_that_a_run_with_its_start_has() -> None:
     stream = reprocessing(60, 3, 8).streams[1]
     config = load("embedded", [f"start={stream.times[0].isoformat()}"])
     assert stream.experiment.config.identity() == config.identity()
+
+
+def test_streams_on_s3_share_the_nature_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOSDA_CACHE", raising=False)
+    found = reprocessing(60, 3, 8, 4, "s3://bucket/r")
+    addresses = {cache_address(stream.root) for stream in found.streams}
+    assert addresses == {cache_address(found.root)} == {"s3://bucket/r/reference"}
