@@ -1,9 +1,12 @@
 """`losda reprocess` and `losda promote` on the tiny experiment, the streams in this process."""
 
+import asyncio
 import errno
 import json
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,9 @@ import pytest
 import xarray as xr
 import yaml
 
+from flows.signals import stopping
 from tasks import store
+from tasks.experiment import Experiment
 from tests.chaos import archive_of
 
 if TYPE_CHECKING:
@@ -274,6 +279,29 @@ def test_a_full_disk_fails_its_stream_and_the_same_command_finishes(
     last = err.splitlines()[-1]
     assert "1 of 2 streams failed: stream s01: OSError" in last and "No space left" in last
     assert len(list((root / "streams" / "s02" / "published").iterdir())) == 5
+    assert reprocess(root)[0] == 0
+    assert archive_of(root) == archive_of(reprocessed)
+
+
+def test_a_command_that_is_told_to_stop_ends_after_a_cycle_and_goes_on_later(
+    reprocess: Losda, reprocessed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import streaming
+
+    original, root = streaming.cycle, tmp_path / "r"
+
+    async def stop_at_the_third(experiment: Experiment, name: str) -> None:
+        await original(experiment, name)
+        if name == "20010103T12":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            assert await asyncio.to_thread(stopping.wait, 10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming, "cycle", stop_at_the_third)
+        code, _, err = reprocess(root)
+    assert code == 1
+    assert "stopped; the same command goes on" in err.splitlines()[-1]
+    assert len(list(root.glob("streams/*/published/*.json"))) == 3
     assert reprocess(root)[0] == 0
     assert archive_of(root) == archive_of(reprocessed)
 
