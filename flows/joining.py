@@ -8,7 +8,6 @@ from flows import summary
 from flows.progress import Steps
 from flows.tables import print_rows
 from tasks.overlaps import LIMIT, in_words, verdicts, write_overlaps
-from tasks.plan import Plan
 from tasks.promote import promote
 from tasks.streams import Reprocessing, Stream
 
@@ -39,7 +38,7 @@ def document_of(found: Reprocessing) -> dict[str, Any]:
     """Return the JSON document of a reprocess whose streams are complete."""
     rows = []
     for stream in found.streams:
-        plan = Plan.read(stream.root).at_once()
+        plan = stream.plan.at_once()
         rows += [summary.cycle_row(plan, time) for time in stream.own_times]
     return {
         "experiment": found.root,

@@ -191,8 +191,8 @@ async def _run(place: Place, root: str, stream: Stream) -> Outcome:
             outcome = Outcome(2 if isinstance(error, ValueError) else 1, one_line(error))
         if outcome.code >= 0:
             return outcome
-        text = f"stream {stream.name} was {outcome.text}; it was unit {attempt} of {ATTEMPTS}"
-        sys.stderr.write(f"losda: {text}\n")
+        unit = f"stream {stream.name}, unit {attempt} of {ATTEMPTS}"
+        sys.stderr.write(f"losda: {unit}: {outcome.text}\n")
     return outcome
 
 

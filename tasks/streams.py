@@ -87,7 +87,16 @@ class Stream:
         """
         if not store.exists(store.join(self.root, "experiment.yaml")):
             return self.times
-        return Plan.read(self.root).at_once().unfinished(self.times)
+        return self.plan.at_once().unfinished(self.times)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What its stages depend on; remembers the commits that were read.
+
+        Raises:
+            ValueError: It has not begun.
+        """
+        return Plan.read(self.root)
 
     def done(self) -> int:
         """Return how many of its cycles are published, by one listing."""

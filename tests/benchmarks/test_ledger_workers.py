@@ -5,7 +5,13 @@
 Each worker has a stream of its own, as in a reprocess, and does nothing but ledger work: looks,
 attempt, lease, one small file, exclusive commit. Server and workers share the machine, so the table
 also has the processor seconds of both: what the server needs for a commit says what a machine of
-its own would carry.
+its own would carry. Where a commit takes longer than a row lasts, the requests tell: 17 a commit.
+
+Measured with SeaweedFS 4 on two processors that other programs kept busy (load average 30): a
+commit is 17 requests, 26 ms of processor time of the server and 41 ms of the worker, so a server
+with a processor of its own saturates near 40 commits/s: 1,000 workers on stages of 25 s. Beside
+that each stage under way renews its lease every 5 s: 200 requests/s of 1,000 workers, 0.3 of a
+processor.
 """
 
 import json
@@ -80,17 +86,16 @@ def row(
     took = np.array([s for one in found for s in one["seconds"]])
     errors = [text for one in found for text in one["errors"]]
     assert not errors, errors[:3]
-    commits = max(1, len(took))
     requests, own = (sum(float(one[key]) for one in found) for key in ("requests", "processor"))  # type: ignore[arg-type]
     return {
         "workers": workers,
         "work_s": work,
         "commits_per_s": len(took) / seconds,
-        "median_s": float(np.median(took)) if len(took) else float("nan"),
-        "p99_s": float(np.quantile(took, 0.99)) if len(took) else float("nan"),
-        "requests_per_commit": requests / commits,
-        "server_ms_per_commit": 1000 * server / commits,
-        "worker_ms_per_commit": 1000 * own / commits,
+        "requests_per_s": requests / seconds,
+        "median_s": float(np.median(took)) if len(took) else math.nan,
+        "p99_s": float(np.quantile(took, 0.99)) if len(took) else math.nan,
+        "server_ms_per_request": 1000 * server / requests,
+        "worker_ms_per_request": 1000 * own / requests,
     }
 
 
