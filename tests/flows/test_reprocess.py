@@ -246,9 +246,11 @@ def test_streams_made_by_other_code_are_stale_and_refused(
 
 
 def test_a_run_or_an_upkeep_of_the_whole_is_refused(
-    losda: Losda, tiny: "Tiny", copy: Path
+    losda: Losda, reprocess: Losda, tiny: "Tiny", copy: Path, finished: Path
 ) -> None:
     before = files_of(copy)
+    code, _, err = reprocess(finished)
+    assert code == 2 and "reprocess is 'absent' there" in err
     code, _, err = losda("run", tiny.config, "--out", copy, "--no-report")
     assert code == 2 and "reprocess" in err
     for command in (("gc", copy), ("rerun", copy, "20010104T18"), ("hold", copy)):
@@ -320,9 +322,9 @@ def test_two_commands_on_one_reprocess_are_refused(reprocess: Losda, copy: Path)
 def test_dask_that_is_not_there_is_said(
     losda: Losda, tiny: "Tiny", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("reprocess", tiny.config, "--out", tmp_path / "r", "--dask", "tcp://127.0.0.1:9")
+    command = ("reprocess", tiny.config, "--out", tmp_path / "r", "--streams", 1)
     monkeypatch.setitem(sys.modules, "distributed", None)
-    code, _, err = losda(*command)
+    code, _, err = losda(*command, "--dask", "tcp://127.0.0.1:9")
     assert code == 2 and "losda[dask]" in err and len(err.splitlines()) == 1
     assert not (tmp_path / "r").exists()
 

@@ -125,7 +125,8 @@ def test_streams_run_on_a_work_pool(
     assert json.loads(out)["promoted"]
     assert archive_of(root) == archive_of(reprocessed)
     code, _, err = losda(
-        "reprocess", tiny.config, "--out", tmp_path / "s", "--deployment", "stream/none"
+        *("reprocess", tiny.config, *PERIOD, "--out", tmp_path / "s"),
+        *("--deployment", "stream/none"),
     )
     assert code == 2
     assert "'stream/none'" in err and DEPLOYMENT in err and len(err.splitlines()) == 1
