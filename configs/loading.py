@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from configs.benchmark import Benchmark, Search
 from configs.describe import describe
+from configs.reprocess import Reprocess
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
@@ -85,6 +86,18 @@ def load_search(name_or_path: str) -> Search:
         ConfigError: One line that says what is wrong and what is allowed.
     """
     return _validated(name_or_path, "configs.tuning", Search)
+
+
+def load_reprocess(settings: Mapping[str, object]) -> Reprocess:
+    """Return what is to be reprocessed.
+
+    Raises:
+        ConfigError: One line that says what is wrong and what is allowed.
+    """
+    try:
+        return Reprocess.model_validate(dict(settings))
+    except ValidationError as error:
+        raise ConfigError(describe(error, Reprocess)) from None
 
 
 def _validated(name_or_path: str, folder: str, model: type[AnyModel]) -> AnyModel:

@@ -14,21 +14,26 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["run_until_signal"]
+__all__ = ["run_until_signal", "stopping"]
 
 Result = TypeVar("Result")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+stopping = threading.Event()
+"""Set when this process is to stop, for flows whose parameters come from outside."""
+
 
 def run_until_signal(
     start: Callable[[threading.Event], Coroutine[Any, Any, Result]],
+    stop: threading.Event | None = None,
 ) -> Result:
     """Run a coroutine and return its result.
 
     Args:
         start: Returns the coroutine; the event is set at the first SIGTERM or SIGINT.
+        stop: The event; a new one if not given.
     """
-    stop, found = threading.Event(), Future[Result]()
+    stop, found = stop or threading.Event(), Future[Result]()
 
     def work() -> None:
         try:

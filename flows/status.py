@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from flows.stream_status import print_streams, streams_of
 from flows.tables import print_rows
 from flows.waiting import held_rows, said_waits
 from tasks.experiment import STAGES
@@ -10,6 +11,7 @@ from tasks.journal import Journal
 from tasks.orders import orders_of
 from tasks.overview import Overview
 from tasks.plan import Plan
+from tasks.streams import is_reprocess
 
 __all__ = ["print_status", "status_of"]
 
@@ -17,11 +19,13 @@ MARKS = {"committed": "done", "stale": "STALE", "open": "-"}
 
 
 def status_of(root: str) -> dict[str, Any]:
-    """Return the state of every stage of every cycle that has a commit.
+    """Return the state of every stage of every cycle that has a commit; of streams a row for each.
 
     Raises:
         ValueError: There is no experiment.
     """
+    if is_reprocess(root):
+        return streams_of(root, status_of)
     plan = Plan.read(root).at_once()
     cycles = []
     for time in sorted(plan.ledger.cycles()):
@@ -46,6 +50,9 @@ def status_of(root: str) -> dict[str, Any]:
 
 def print_status(status: dict[str, Any]) -> None:
     """Print the grid."""
+    if "streams" in status:
+        print_streams(status)
+        return
     rows = [
         {
             "cycle": cycle["cycle_time"],

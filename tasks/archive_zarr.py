@@ -22,7 +22,16 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-__all__ = ["METADATA", "Series", "encode_chunk", "length_of"]
+__all__ = [
+    "METADATA",
+    "TIMES",
+    "Document",
+    "Series",
+    "dump",
+    "encode_chunk",
+    "length_of",
+    "time_chunks",
+]
 
 METADATA = "zarr.json"
 TIMES = 1024
@@ -41,6 +50,19 @@ def encode_chunk(values: NDArray[np.generic]) -> bytes:
 def length_of(names: tuple[str, ...]) -> int:
     """Return the number of times of a variable whose folder has these files."""
     return max((int(name.split(".")[1]) + 1 for name in names if name.startswith("c.")), default=0)
+
+
+def time_chunks(start: pd.Timestamp, step: pd.Timedelta, block: int) -> dict[str, bytes]:
+    """Return a chunk of the coordinate of a series of times by file name.
+
+    Args:
+        start: First time.
+        step: Time between times.
+        block: Number of the chunk.
+    """
+    zero, first = np.datetime64(0, "s"), np.datetime64(start, "s")
+    times = first + np.timedelta64(step, "s") * (block * TIMES + np.arange(TIMES))
+    return {f"time/c.{block}": encode_chunk((times - zero).astype(np.int64))}
 
 
 @dataclass(frozen=True)
@@ -67,11 +89,7 @@ class Series:
 
     def chunks(self) -> dict[str, bytes]:
         """Return the chunks of this time and of the coordinates by file name."""
-        block, zero = self.index // TIMES, np.datetime64(0, "s")
-        times = np.datetime64(self.start, "s") + np.timedelta64(self.step, "s") * (
-            block * TIMES + np.arange(TIMES)
-        )
-        contents = {f"time/c.{block}": encode_chunk((times - zero).astype(np.int64))}
+        contents = time_chunks(self.start, self.step, self.index // TIMES)
         for name, variable in self._variables().items():
             position = [self.index if dim == "time" else 0 for dim in variable.dims]
             key = ".".join(["c", *map(str, position)])
@@ -85,8 +103,8 @@ class Series:
         The group's holds all the others', so that a reader who takes it sees one instant.
         """
         arrays = {name: _array(name, v, length) for name, v in self._variables().items()}
-        contents = {f"{name}/{METADATA}": _dump(array) for name, array in arrays.items()}
-        return contents | {METADATA: _dump(self.group(length))}
+        contents = {f"{name}/{METADATA}": dump(array) for name, array in arrays.items()}
+        return contents | {METADATA: dump(self.group(length))}
 
     def group(self, length: int) -> Document:
         """Return the metadata of the group."""
@@ -130,5 +148,6 @@ def _array(name: str, variable: xr.Variable, length: int) -> Document:
     return document
 
 
-def _dump(document: Document) -> bytes:
+def dump(document: Document) -> bytes:
+    """Return a document as it is written."""
     return json.dumps(document, indent=1).encode() + b"\n"

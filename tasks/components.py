@@ -43,6 +43,7 @@ from tasks.store import is_remote, join
 __all__ = ["Components", "cache_address", "open_registry"]
 
 NATURE_HOURS = 6
+STREAMS = "/streams/"  # in the address of a stream (`tasks.streams`), after that of the whole
 
 
 def open_registry(address: str) -> RegistryChain:
@@ -54,14 +55,15 @@ def open_registry(address: str) -> RegistryChain:
 def cache_address(root: str) -> str:
     """Return where the nature run of the experiment at `root` is kept.
 
-    LOSDA_CACHE says so; else it is the user's cache, or for a remote experiment its own folder.
+    LOSDA_CACHE says so; else it is the user's cache, or for a remote experiment its own folder,
+    which the streams of a reprocess share.
 
     Workers on several machines must share it: a chaotic run is not the same on another processor.
     """
     if "LOSDA_CACHE" in os.environ:
         return os.environ["LOSDA_CACHE"]
     if is_remote(root):
-        return join(root, "reference")
+        return join(root.rsplit(STREAMS, 1)[0], "reference")
     return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "losda")
 
 

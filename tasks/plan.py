@@ -32,9 +32,10 @@ from tasks.plan_fingerprint import CYCLE_STAGES, setting, stage_fingerprint
 from tasks.source_digest import code_digest
 from tasks.store import exists, join, read_bytes
 
-__all__ = ["CYCLE_STAGES", "PUBLICATION", "Plan", "setting"]
+__all__ = ["CYCLE_STAGES", "JOINED", "PUBLICATION", "Plan", "setting"]
 
 PUBLICATION = "publication"
+JOINED = "reprocess"  # in experiment.yaml: the archive is joined from streams (`tasks.streams`)
 PUBLISHED_STAGES = ("forecast", "analysis", "verification")
 
 
@@ -71,12 +72,14 @@ class Plan:
         """Return the plan of the experiment in a directory.
 
         Raises:
-            ValueError: There is none.
+            ValueError: There is none, or it is joined from streams.
         """
         address = join(root, "experiment.yaml")
         if not exists(address):
             raise ValueError(f"{root}: no experiment there (experiment.yaml is missing)")
         identity = yaml.safe_load(read_bytes(address))
+        if JOINED in identity:
+            raise ValueError(f"{root} is a reprocess; name one of its streams, {root}/streams/…")
         components = identity.pop("components")
         return cls(root, Ledger(root), identity, components, code_digest())
 

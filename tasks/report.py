@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import matplotlib
 import pandas as pd
 
-from tasks import report_runs, report_scores, report_states, store
+from tasks import report_overlaps, report_runs, report_scores, report_states, store
 from tasks.report_data import read_material
 from tasks.report_material import Material, Truth
 from tasks.report_numbers import ALL, BACKGROUND_UNITS, NORMALIZED, SummaryRow, summary
@@ -44,9 +44,11 @@ def write_report(
 def sections_of(material: Material, map_time: pd.Timestamp | None) -> list[Section]:
     """Return the sections in the order of the page."""
     ensemble = report_states.ensemble(material)
+    overlaps = report_overlaps.overlaps(material)
     return [
         report_scores.summary_section(material),
         report_scores.time_series(material),
+        *([overlaps] if overlaps else []),
         report_states.maps(material, map_time),
         report_scores.levels(material),
         report_states.spectra(material),

@@ -22,6 +22,7 @@ from tasks.ledger import Commit, Ledger
 from tasks.report_material import Material, Truth, present_levels
 from tasks.report_numbers import variables_in
 from tasks.report_observations import departures_of
+from tasks.streams import sources_of
 
 __all__ = ["read_material"]
 
@@ -81,12 +82,12 @@ def read_material(root: str, truth: Truth | None = None) -> Material:
 
 
 def read_commits(root: str) -> tuple[Commit, ...]:
-    """Return all commits, in the order of the cycles."""
-    ledger = Ledger(root)
+    """Return all commits, in the order of the cycles; of a joined archive those of its streams."""
     return tuple(
         ledger.read(time, stage, standing.generation)
+        for ledger, times in ((Ledger(source), times) for source, times in sources_of(root))
         for (time, stage), standing in ledger.standings().items()
-        if standing.committed
+        if standing.committed and (times is None or time in times)
     )
 
 

@@ -14,6 +14,7 @@ FORBIDDEN = {
 WITHOUT_PREFECT = (
     *("reference", "registry", "archive", "ledger", "store", "report", "plan", "clock"),
     *("journal", "orders", "due", "overview", "failures", "driver"),
+    *("streams", "promote", "overlaps"),
 )
 
 

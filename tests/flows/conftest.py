@@ -1,11 +1,13 @@
 """A tiny experiment: waves that travel on an 8 x 16 grid, persistence as the forecast model, random components."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,18 @@ def losda_process(environment: dict[str, str]) -> Iterator[Callable[..., subproc
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def reprocessed(
+    tiny: Tiny, api: server.PrefectApi, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The directory of nine cycles in two streams, joined; copy it to change it."""
+    from flows.reprocessing import reprocess
+
+    root = tmp_path_factory.mktemp("reprocessed") / "r"
+    end = datetime.fromisoformat("2001-01-05T00:00")
+    options = {"end": end, "streams": 2, "spinup": 2, "workers": 0, "report": False}
+    document = asyncio.run(reprocess(str(tiny.config), str(root), **options))
+    (root.parent / "document.json").write_text(json.dumps(document))
+    return root
