@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 __all__ = ["DTYPES", "GraphEngine", "reduced"]
 
@@ -109,11 +110,11 @@ def operator(target: str) -> Callable[..., Any]:
     found = TARGET.fullmatch(target)
     packet = getattr(torch.ops.aten, found[1], None) if found else None
     overload = getattr(packet, found[2], None) if found and packet is not None else None
-    if found is None or overload is None or found[1] in FILES:
+    if found is None or not isinstance(overload, OpOverload) or found[1] in FILES:
         raise ValueError(f"operator {target!r} is not run; allowed: those of ATen, without files")
     if any(argument.name == "filename" for argument in overload._schema.arguments):
         raise ValueError(f"operator {target!r} touches files and is not run")
-    return overload  # type: ignore[no-any-return]
+    return overload
 
 
 def value_of(argument: Mapping[str, Any], values: Values) -> Any:  # noqa: ANN401
@@ -155,7 +156,7 @@ def value_of(argument: Mapping[str, Any], values: Values) -> Any:  # noqa: ANN40
 
 def keep(outputs: Sequence[Mapping[str, Any]], found: Any, values: Values) -> None:  # noqa: ANN401
     """Keep what an operator returned under the names of its outputs."""
-    several = list(found) if len(outputs) > 1 else [found]
+    several = list(found) if len(outputs) > 1 else [found][: len(outputs)]
     for output, result in zip(outputs, several, strict=True):
         kind, value = next(iter(output.items()))
         if kind == "as_tensor":

@@ -53,10 +53,12 @@ class Layout:
     Attributes:
         channels: Names of the channels of one state.
         states: Number of consecutive states that are taken; the last is now.
+        normalized: Whether the model is given normalized channels; None if either.
     """
 
     channels: tuple[str, ...]
     states: int = 1
+    normalized: bool | None = None
 
     def inputs(
         self, c: Float[Tensor, "state channel lat lon"], names: Sequence[str]
@@ -118,7 +120,7 @@ class FengWu(Layout):
     def __init__(self) -> None:
         """Use its channels."""
         levels = tuple(f"{name}{level}" for name in "zquvt" for level in LEVELS)
-        super().__init__(("u10m", "v10m", "t2m", "msl", *levels), states=2)
+        super().__init__(("u10m", "v10m", "t2m", "msl", *levels), states=2, normalized=True)
 
 
 class Pangu(Layout):
@@ -127,7 +129,7 @@ class Pangu(Layout):
     def __init__(self) -> None:
         """Use its channels."""
         levels = tuple(f"{name}{level}" for name in "zqtuv" for level in reversed(LEVELS))
-        super().__init__((*levels, "msl", "u10m", "v10m", "t2m"))
+        super().__init__((*levels, "msl", "u10m", "v10m", "t2m"), normalized=False)
 
     def inputs(
         self, c: Float[Tensor, "state channel lat lon"], names: Sequence[str]
