@@ -88,8 +88,8 @@ class Newer(Turn):
 )
 def test_models_that_do_not_fit_are_refused(
     era5_spec: StateSpec,
-    model: Any,
-    words: list[str],  # noqa: ANN401
+    model: Any,  # noqa: ANN401
+    words: list[str],
 ) -> None:
     with pytest.raises(ValueError) as error:
         Earth2Forecast(model(), era5_spec)
