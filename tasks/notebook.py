@@ -117,10 +117,15 @@ class Assimilation:
             ValueError: Background or table do not fit the configuration, in one line.
         """
         states = self.states(background, cycle_time)
-        analysis, feedback = as_in_a_cycle(
-            lambda: analyze(self, self.table(observations, states), states, Stopwatch())
-        )
+        analysis, feedback = self.analysis(states, observations)
         return Result(self.dataset(analysis.x_a, states.cycle_time), feedback, analysis)
+
+    def analysis(
+        self, states: WindowBackground, observations: pd.DataFrame
+    ) -> tuple[Analysis, pd.DataFrame]:
+        """Return the analysis of tensors, and the feedback."""
+        table = self.table(observations, states)
+        return as_in_a_cycle(lambda: analyze(self, table, states, Stopwatch()))
 
     def states(
         self, background: xr.Dataset, cycle_time: pd.Timestamp | str | None = None
