@@ -29,6 +29,8 @@ class TorchScriptEngine:
         """
         try:
             self.module = torch.jit.load(io.BytesIO(model), map_location="cpu")  # type: ignore[no-untyped-call]
+        except AttributeError:
+            raise ValueError(f"{name}: TorchScript is off; needed: PYTORCH_JIT=1") from None
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{name}: not a TorchScript program: {reason}") from None

@@ -2,6 +2,7 @@ import io
 import json
 import pickle  # noqa: TID251  (an attack in a file)
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,23 @@ class Half(nn.Module):
         if x.sum() > 0:
             return x / 2
         return x
+
+
+def test_torchscript_that_is_switched_off_is_one_line(
+    tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    torch.jit.script(Half()).save(str(tmp_path / "m.pt"))
+    code = """
+import os, sys
+os.environ["PYTORCH_JIT"] = "0"
+from models.foreign.torchscript import TorchScriptEngine
+try:
+    TorchScriptEngine(open(sys.argv[1], "rb").read(), [(1,)], "model")
+except ValueError as error:
+    print(error)
+"""
+    out, _ = run_python(code, str(tmp_path / "m.pt")).communicate()
+    assert out.strip() == "model: TorchScript is off; needed: PYTORCH_JIT=1"
 
 
 def test_torchscript_runs_where_it_is_trusted(tmp_path: Path) -> None:
