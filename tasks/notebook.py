@@ -5,7 +5,8 @@
     analysis = assimilate(background, observations)
 
 It is the analysis of a cycle with that configuration, bit for bit: the same screening and checks,
-the same random draws, the same treatment of the processor (one thread, no denormal numbers).
+the same random draws, the same treatment of the processor (one thread, no denormal numbers). (An
+archive holds no negative humidity; the cycle's own background, before it was published, may.)
 Neither Prefect nor the reference nor an experiment's directory is needed.
 
 The background is a CF dataset of the configuration's state with one valid time, or, for

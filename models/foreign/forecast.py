@@ -13,7 +13,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pandas as pd
@@ -62,7 +62,6 @@ class ForeignForecast:
     mapping: StateMap
     engines: Mapping[pd.Timedelta, Engine]
     normalization: Normalization | None = None
-    shape: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuse steps that cannot be put together."""
@@ -72,8 +71,12 @@ class ForeignForecast:
                 raise ValueError(f"a step of {hours(longer)} is no multiple of {hours(shorter)}")
         if self.layout.states > 1 and len(steps) > 1:
             raise ValueError(f"models with memory have one step, not {len(steps)}")
-        sizes = (len(self.mapping.fields), len(self.mapping.rows), len(self.mapping.columns))
-        object.__setattr__(self, "shape", sizes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (field, lat, lon) of a state."""
+        mapping = self.mapping
+        return len(mapping.fields), len(mapping.rows), len(mapping.columns)
 
     @property
     def steps(self) -> list[pd.Timedelta]:
