@@ -124,7 +124,7 @@ class Earth2Forecast:
             parts = [self.step(own[None], time, lead) for own, time in zip(x, times, strict=True)]
             return torch.cat(parts)
         states = len(self.inputs["lead_time"])
-        c = self.mapping.to_channels(x.reshape(-1, *self.shape))
+        c = self.mapping.to_channels(x.cpu().reshape(-1, *self.shape))
         c = c.reshape(-1, states, *c.shape[1:])
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(torch_generator(0, times[0], "forecast model").initial_seed())
@@ -132,7 +132,7 @@ class Earth2Forecast:
             found = self._states_at(c, times[0], [*before, lead])
         if not found.isfinite().all():
             raise FloatingPointError("the forecast model gave values that are not finite")
-        return self.mapping.to_states(found.flatten(0, 1)).reshape(x.shape)
+        return self.mapping.to_states(found.flatten(0, 1)).reshape(x.shape).to(x.device)
 
     def _states_at(
         self, c: Tensor, time: pd.Timestamp, leads: list[pd.Timedelta]

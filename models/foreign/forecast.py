@@ -107,7 +107,7 @@ class ForeignForecast:
         """
         plan = steps_to(lead, self.steps)
         check_states(x, self.shape, self.history)
-        return torch.stack([self._member(state, plan) for state in x])
+        return torch.stack([self._member(state, plan) for state in x.cpu()]).to(x.device)
 
     @torch.no_grad()
     def _member(self, x: Tensor, plan: Sequence[pd.Timedelta]) -> Tensor:

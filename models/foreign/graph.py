@@ -12,7 +12,7 @@ References:
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,8 @@ class GraphEngine:
             self.nodes: list[Node] = document["nodes"]
             own = {place: weights[key] for place, key in document["weights"].items()}
             self.operators = [operator(node["target"]) for node in self.nodes]
+            for node, run in zip(self.nodes, self.operators, strict=True):
+                check_writes(node, run, own)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"{name}: not a program that can be run: {error!r}") from None
         except ValueError as error:
@@ -88,7 +90,7 @@ class GraphEngine:
         Raises:
             ValueError: A node does not fit its operator.
         """
-        values: Values = {**self.weights, **{n: inputs[n].contiguous() for n in self.inputs}}
+        values: Values = {**self.weights, **{n: copied(inputs[n]) for n in self.inputs}}
         for node, run, dropped in zip(self.nodes, self.operators, self.dropped, strict=True):
             try:
                 found = run(**{a["name"]: value_of(a["arg"], values) for a in node["inputs"]})
@@ -101,7 +103,7 @@ class GraphEngine:
         return {place: values[place] for place in self.outputs}
 
 
-def operator(target: str) -> Callable[..., Any]:
+def operator(target: str) -> OpOverload:
     """Return the ATen operator of a name.
 
     Raises:
@@ -115,6 +117,20 @@ def operator(target: str) -> Callable[..., Any]:
     if any(argument.name == "filename" for argument in overload._schema.arguments):
         raise ValueError(f"operator {target!r} touches files and is not run")
     return overload
+
+
+def check_writes(node: Node, run: OpOverload, weights: Mapping[str, Tensor]) -> None:
+    """Refuse an operator that changes a weight, with which no forecast could be repeated."""
+    written = {a.name for a in run._schema.arguments if a.alias_info and a.alias_info.is_write}
+    for argument in node["inputs"]:
+        place = argument["arg"].get("as_tensor", {}).get("name")
+        if argument["name"] in written and place in weights:
+            raise ValueError(f"operator {node['target']!r} changes the weight {place!r}")
+
+
+def copied(x: Tensor) -> Tensor:
+    """Return a copy, which a program may overwrite."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def value_of(argument: Mapping[str, Any], values: Values) -> Any:  # noqa: ANN401

@@ -48,6 +48,8 @@ class TorchScriptEngine:
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the outputs by number."""
-        found = self.module(*(inputs[name].contiguous() for name in self.own))
+        found = self.module(
+            *(inputs[name].clone(memory_format=torch.contiguous_format) for name in self.own)
+        )
         several = [found] if isinstance(found, Tensor) else list(found)
         return {str(number): output for number, output in enumerate(several)}
