@@ -16,6 +16,7 @@ from tasks.adoption_files import read_model, read_numbers
 from tasks.components_forecast import engine_of, prognostic
 from tasks.forecast_card import COMPONENT, ForecastCard, validated
 from tasks.registry import Card, Registry
+from tasks.store import digest, read_bytes
 
 __all__ = ["Source", "adopt_files", "adopt_prognostic"]
 
@@ -96,7 +97,13 @@ def adopt_files(
     card = validated(architecture, files[first])
     for step, address in files.items():
         engine_of(card, tensors, step, address)
-    return publish(registry, card, tensors, source)
+    kept = {str(step): about(address) for step, address in sorted(files.items())}
+    return publish(registry, card, tensors, source, {"files": kept})
+
+
+def about(address: str) -> dict[str, str]:
+    """Return the name and the SHA-256 of a file."""
+    return {"name": address.rpartition("/")[2], "sha256": digest(read_bytes(address))}
 
 
 def shapes_of(form: str, tensors: Mapping[str, Tensor], step: int, name: str) -> Any:  # noqa: ANN401
@@ -142,7 +149,11 @@ def adopt_prognostic(
 
 
 def publish(
-    registry: Registry, card: ForecastCard, tensors: Mapping[str, Tensor], source: Source
+    registry: Registry,
+    card: ForecastCard,
+    tensors: Mapping[str, Tensor],
+    source: Source,
+    configuration: Mapping[str, Any] | None = None,
 ) -> str:
     """Publish a component with its card."""
     architecture = card.model_dump(exclude_defaults=True) | {"format": card.format}
@@ -152,6 +163,7 @@ def publish(
         Card(
             component=COMPONENT,
             architecture=architecture,
+            configuration=dict(configuration or {}),
             training={"origin": source.origin} if source.origin else {},
             licence=source.licence,
         ),

@@ -123,7 +123,12 @@ def adopt(losda: Losda, world: World, alias: str, *arguments: str) -> None:
     digest = out.strip()
     code, out, _ = losda("registry", "show", "forecast_model", alias, "--registry", world.registry)
     assert code == 0 and json.loads(out)["digest"] == digest
-    assert json.loads(out)["card"]["licence"] == "CC0-1.0"
+    card = json.loads(out)["card"]
+    assert card["licence"] == "CC0-1.0"
+    files = dict(each.split("=") for each in arguments if each[0].isdigit())
+    if files:
+        kept = {step: own["name"] for step, own in card["configuration"]["files"].items()}
+        assert kept == {step: Path(file).name for step, file in files.items()}
 
 
 def cycle(losda: Losda, config: Path, out: Path) -> dict[str, Any]:
