@@ -60,11 +60,16 @@ def pangu(path: Path, rows: int, columns: int, by: int, add: float = 0.0) -> str
     return saved(path, nodes, inputs, outputs, numbers)
 
 
-def fengwu(path: Path, rows: int, columns: int) -> str:
+def fengwu(path: Path, rows: int, columns: int, channels: int = 69) -> str:
     """Write a model of FengWu's layout that goes on in a straight line, 2 x(t) - x(t - 6 h)."""
     numbers = [
         numpy_helper.from_array(np.array(value), name)
-        for name, value in (("zero", [0]), ("half", [69]), ("all", [138]), ("axis", [1]))
+        for name, value in (
+            ("zero", [0]),
+            ("half", [channels]),
+            ("all", [2 * channels]),
+            ("axis", [1]),
+        )
     ]
     numbers.append(numpy_helper.from_array(np.array(2.0, np.float32), "two"))
     nodes = [
@@ -74,7 +79,7 @@ def fengwu(path: Path, rows: int, columns: int) -> str:
         helper.make_node("Sub", ["double", "before"], ["next"]),
         helper.make_node("Concat", ["next", "now"], ["output"], axis=1),  # the second is not used
     ]
-    shape: list[object] = ["batch", 138, rows, columns]
+    shape: list[object] = ["batch", 2 * channels, rows, columns]
     return saved(path, nodes, {"input": shape}, {"output": shape}, numbers)
 
 

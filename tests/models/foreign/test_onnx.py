@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -5,8 +6,9 @@ import pytest
 import torch
 
 from models.forecast import ForecastModel, history_of, trajectory, with_history
+from models.foreign.channels import channels_of
 from models.foreign.forecast import ForeignForecast, Normalization, steps_to
-from models.foreign.layouts import LAYOUTS, regular_axes
+from models.foreign.layouts import LAYOUTS, Channels, regular_axes
 from models.foreign.mapping import StateMap
 from models.foreign.onnx_engine import OnnxEngine
 from models.state import StateSpec
@@ -77,6 +79,29 @@ def test_fengwu_steps_two_states_and_goes_on(era5_spec: StateSpec, tmp_path: Pat
     assert torch.allclose(on_the_way[times[1]], found, atol=1e-4)
     with pytest.raises(ValueError, match="also needs the states 6 h before"):
         model.step(at(0), TIME, 6 * HOUR)
+
+
+LEVELS = (
+    *(1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 450),
+    *(500, 550, 600, 650, 700, 750, 775, 800, 825, 850, 875, 900, 925, 950, 975, 1000),
+)
+
+
+def test_two_states_of_the_189_channels_of_fengwu_s_paper_are_a_layout_too(
+    era5_spec: StateSpec, tmp_path: Path
+) -> None:
+    variables = tuple(
+        v if v.levels is None else replace(v, levels=LEVELS) for v in era5_spec.variables
+    )
+    spec = replace(era5_spec, variables=variables)
+    layout = Channels(channels_of(spec), states=2)
+    assert len(layout.channels) == 189
+    mapping = StateMap.between(spec, layout.channels, spec.grid.latitude, spec.grid.longitude)
+    engines = {6 * HOUR: engine(fengwu(tmp_path / "model.onnx", 8, 16, channels=189))}
+    assert layout.check(engines[6 * HOUR].shapes) == (8, 16)
+    model, x = ForeignForecast(layout, mapping, engines), states(spec, 1)
+    pair = with_history(x, 3 * x)
+    assert torch.allclose(model.step(pair, TIME, 12 * HOUR), with_history(5 * x, 7 * x))
 
 
 def test_leads_that_are_no_sums_of_steps_are_refused(era5_spec: StateSpec, tmp_path: Path) -> None:
