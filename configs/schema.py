@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
+from configs.forecast import EmbeddedForecast, ForecastModel
 from configs.methods import Losda, Method
 from configs.operations import Operations
 from configs.training import Train
@@ -27,29 +28,6 @@ class FirstGuess(Model):
 
     lead: Duration = timedelta(days=5)
     """The first background is a forecast over this time from the reference."""
-
-
-class EmbeddedForecast(Model):
-    """The package's primitive-equation model at T21."""
-
-    kind: Literal["embedded"] = "embedded"
-
-
-class EmulatorForecast(Model):
-    """A learned forecast model from the registry (checkpoints.emulator)."""
-
-    kind: Literal["emulator"]
-
-
-class PersistenceForecast(Model):
-    """Tomorrow is like today."""
-
-    kind: Literal["persistence"]
-
-
-ForecastModel = Annotated[
-    EmbeddedForecast | EmulatorForecast | PersistenceForecast, Field(discriminator="kind")
-]
 
 
 class _Network(Model):
@@ -153,6 +131,8 @@ class Checkpoints(Model):
     """Static background-error covariance of 3DVar."""
     emulator: str = "embedded"
     """Learned forecast model."""
+    forecast_model: str = "embedded"
+    """Forecast model of others (ONNX, exported program, earth2studio)."""
 
 
 class Config(Model):

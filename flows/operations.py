@@ -131,7 +131,7 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
         raise ValueError("--until-done needs a last cycle: --cycles or operations.end")
     if not how.wait:
         require_free(experiment.root)
-    api = start_api()
+    api = start_api(experiment)
     try:
         runtime = prepare(_checked_until(experiment, end))
         with _our_turn(experiment.root, how.wait):

@@ -1,4 +1,4 @@
-"""The commands `losda registry list | show | push | alias`."""
+"""The commands `losda registry list | show | push | alias | adopt`."""
 
 import dataclasses
 import sys
@@ -6,12 +6,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from flows.adopting import adopt
 from flows.errors import reported
 from flows.output import Json, print_json
 
 __all__ = ["registry"]
 
-registry = App(name="registry", help="Trained components: list, show, push, alias.")
+registry = App(name="registry", help="Trained components: list, show, push, alias, adopt.")
+registry.command(adopt)
 
 Address = Annotated[str, Parameter(name="--registry")]
 

@@ -28,7 +28,7 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
     """
     from tasks.timing import busy_seconds
 
-    api = start_api()
+    api = start_api(experiment)
     try:
         runtime = prepare(experiment)
         runtime.plan.require_fresh(experiment.cycle_times())
@@ -43,10 +43,12 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
     return document | {"wall_seconds": wall, "busy_seconds": busy, "overhead": 1 - busy / wall}
 
 
-def start_api() -> server.PrefectApi:
+def start_api(experiment: Experiment) -> server.PrefectApi:
     """Begin to start the Prefect API, before torch is loaded."""
-    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses.
-    os.environ.setdefault("PYTORCH_JIT", "0")
+    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses,
+    # but for a forecast model that is one.
+    scripted = getattr(experiment.config.forecast_model, "torchscript", False)
+    os.environ.setdefault("PYTORCH_JIT", str(int(scripted)))
     return server.start()
 
 

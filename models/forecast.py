@@ -1,13 +1,28 @@
-"""The forecast model seam: state at one time → state a lead time later, batched over members."""
+"""The forecast model seam: state at one time → state a lead time later, batched over members.
+
+A model with memory has an attribute `history`: how long before its states it needs others. It
+carries both, one after the other along the fields (`with_history`, `latest`, `before`).
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ForecastModel", "Persistence", "ValidTime", "each_time", "trajectory"]
+__all__ = [
+    "ForecastModel",
+    "Persistence",
+    "ValidTime",
+    "before",
+    "each_time",
+    "history_of",
+    "latest",
+    "trajectory",
+    "with_history",
+]
 
 ValidTime = pd.Timestamp | Sequence[pd.Timestamp]
 
@@ -83,3 +98,26 @@ def trajectory(
             x = model.step(x, valid_time, time - valid_time)
         found[time], valid_time = x, time
     return found
+
+
+def history_of(model: ForecastModel) -> pd.Timedelta | None:
+    """Return how long before its states a model needs others; None for one without memory."""
+    history: pd.Timedelta | None = getattr(model, "history", None)
+    return history
+
+
+def with_history(
+    x_before: Float[Tensor, "batch field lat lon"] | None, x: Float[Tensor, "batch field lat lon"]
+) -> Tensor:
+    """Return what a model steps: states, after those before them if it has memory."""
+    return x if x_before is None else torch.cat([x_before, x], 1)
+
+
+def latest(x: Tensor, fields: int) -> Float[Tensor, "batch field lat lon"]:
+    """Return the states themselves of what a model steps."""
+    return x[:, -fields:]
+
+
+def before(x: Tensor, fields: int) -> Float[Tensor, "batch field lat lon"]:
+    """Return the states before of what a model with memory steps."""
+    return x[:, :fields]

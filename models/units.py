@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KINDS", "to_si"]
+__all__ = ["KINDS", "linear_change", "to_si"]
 
 
 class Unit(NamedTuple):
@@ -99,9 +99,25 @@ def to_si(values: ArrayLike, unit: str, kind: str, what: str = "values") -> NDAr
     Raises:
         ValueError: The unit is unknown or one of another kind.
     """
-    key = "".join(unit.lower().split()).replace("**", "").replace("^", "")
-    known = UNITS.get(key)
+    known = look_up(unit)
     if known is None or known.kind != kind:
         allowed = ", ".join(name for name, other in UNITS.items() if other.kind == kind)
         raise ValueError(f"{what}: unit {unit!r} is not one of {kind}; allowed: {allowed}")
     return np.asarray(values, np.float64) * known.factor + known.offset
+
+
+def linear_change(found: str, wanted: str) -> tuple[float, float]:
+    """Return a and b of wanted = a · found + b, for two units of one kind.
+
+    Raises:
+        ValueError: A unit is unknown, or the kinds differ.
+    """
+    first, second = look_up(found), look_up(wanted)
+    if first is None or second is None or first.kind != second.kind:
+        raise ValueError(f"no change from {found!r} to {wanted!r} is known")
+    return first.factor / second.factor, (first.offset - second.offset) / second.factor
+
+
+def look_up(unit: str) -> Unit | None:
+    """Return a unit that is known, however it is spelled."""
+    return UNITS.get("".join(unit.lower().split()).replace("**", "").replace("^", ""))

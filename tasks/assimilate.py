@@ -8,6 +8,7 @@ the ratio of their median size to that of a normal distribution.
 """
 
 import json
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.methods.base import Analysis
+from models.methods.base import Analysis, AssimilationMethod
+from models.normalization import Statistics
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
 from models.observations.table import background_check
 from models.randomness import torch_generator
+from models.state import StateSpec
 from tasks import archive
+from tasks.experiment import Experiment
 from tasks.forecast import read_background
 from tasks.ingest import OBSERVATIONS
 from tasks.ledger import Attempt, StageResult
@@ -28,13 +32,33 @@ from tasks.runtime import Runtime
 from tasks.store import join, write_bytes
 from tasks.timing import Stopwatch
 
-__all__ = ["FEEDBACK", "TRACE", "assimilate"]
+__all__ = ["FEEDBACK", "TRACE", "Parts", "analyze", "assimilate"]
 
 FEEDBACK, TRACE = "feedback.parquet", "trace.json"
 NORMAL_MEDIAN = 0.6745
 
 Numbers = NDArray[np.float64]
 States = Float[Tensor, "member field lat lon"]
+
+
+class Parts(Protocol):
+    """What an analysis is made with; a `Runtime` has it all."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """The configuration."""
+
+    @property
+    def spec(self) -> StateSpec:
+        """Layout of the states."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Climatology and standard deviations."""
+
+    @property
+    def method(self) -> AssimilationMethod:
+        """The assimilation method."""
 
 
 def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResult:
@@ -44,19 +68,7 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
         background = read_background(runtime, time, attempt.source(time, "forecast"))
         ingested = attempt.source(time, "observations")
         table = archive.read_table(join(ingested, OBSERVATIONS))
-    with watch.part("observations"):
-        feedback = check_background(runtime, table, background)
-        observations = to_observations(feedback, runtime.spec, background)
-    with watch.part("model"):
-        x_b = background.x_b
-        seed, members = runtime.experiment.config.seed, range(len(x_b))
-        generators = [torch_generator(seed, time, "analysis", member) for member in members]
-        analysis = runtime.method(x_b, time, observations, generators)
-        if not analysis.x_a.isfinite().all():
-            raise FloatingPointError(f"the analysis of {time} has values that are not finite")
-    with watch.part("observations"):
-        o_minus_a = departures(observations, analysis.x_a)
-        feedback = with_used(feedback, "o_minus_a", o_minus_a)
+    analysis, feedback = analyze(runtime, table, background, watch)
     with watch.part("write"):
         archive.write_fields(join(attempt.address, "analysis"), runtime.spec, analysis.x_a, time)
         archive.write_table(join(attempt.address, FEEDBACK), feedback)
@@ -65,13 +77,37 @@ def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageR
     return StageResult(watch.seconds, {"observations": len(feedback), "used": used})
 
 
+def analyze(
+    parts: Parts, table: pd.DataFrame, background: WindowBackground, watch: Stopwatch
+) -> tuple[Analysis, pd.DataFrame]:
+    """Return the analysis, and the feedback on every observation of a screened table.
+
+    Raises:
+        FloatingPointError: The analysis has values that are not finite.
+    """
+    time = background.cycle_time
+    with watch.part("observations"):
+        feedback = check_background(parts, table, background)
+        observations = to_observations(feedback, parts.spec, background)
+    with watch.part("model"):
+        x_b = background.x_b
+        seed, members = parts.experiment.config.seed, range(len(x_b))
+        generators = [torch_generator(seed, time, "analysis", member) for member in members]
+        analysis = parts.method(x_b, time, observations, generators)
+        if not analysis.x_a.isfinite().all():
+            raise FloatingPointError(f"the analysis of {time} has values that are not finite")
+    with watch.part("observations"):
+        o_minus_a = departures(observations, analysis.x_a)
+        return analysis, with_used(feedback, "o_minus_a", o_minus_a)
+
+
 def check_background(
-    runtime: Runtime, table: pd.DataFrame, background: WindowBackground
+    parts: Parts, table: pd.DataFrame, background: WindowBackground
 ) -> pd.DataFrame:
     """Add O-B and the background error to the used rows, and reject what is far off."""
-    observations = to_observations(table, runtime.spec, background)
+    observations = to_observations(table, parts.spec, background)
     o_minus_b = departures(observations, background.x_b)
-    statistics = runtime.statistics
+    statistics = parts.statistics
     error = (statistics.std * statistics.error_std)[None, :, None, None]
     error = error.expand_as(background.x_b[:1]).contiguous()
     sigma_b = observations.operator.absolute()(error)[0].double().numpy()
@@ -81,7 +117,7 @@ def check_background(
         sigma_b = sigma_b * max(1.0, float(size))
     table = with_used(table, "o_minus_b", o_minus_b)
     table = with_used(table, "background_error", sigma_b)
-    factor = runtime.experiment.config.observations.background_check
+    factor = parts.experiment.config.observations.background_check
     return background_check(table, table["o_minus_b"], table["background_error"], factor)
 
 

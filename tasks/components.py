@@ -15,11 +15,11 @@ import pandas as pd
 from configs import Config
 from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
+from configs.forecast import EmulatorForecast, ForeignForecast, PersistenceForecast
 from configs.methods import Free as FreeOptions
 from configs.methods import Letkf as LetkfOptions
 from configs.methods import Method
 from configs.methods import ThreeDVar as ThreeDVarOptions
-from configs.schema import EmulatorForecast, PersistenceForecast
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
 from models.methods.free import Free
@@ -105,6 +105,8 @@ class Components:
             names.append("world")
         if isinstance(config.forecast_model, EmulatorForecast):
             names.append("emulator")
+        if isinstance(config.forecast_model, ForeignForecast):
+            names.append("forecast_model")
         return names + method_components(config.method)
 
     def reference(self, root: str) -> Reference:
@@ -124,6 +126,7 @@ class Components:
         """
         reference, first = self.reference(experiment.root), experiment.first_guess_time
         reference.check(first, first, experiment.step)
+        self._check_history(reference, first, experiment.step)
         reference.check(experiment.start, experiment.cycle_times()[-1], experiment.step)
         self._check_slots(reference, experiment)
         if "reference" not in self.digests:
@@ -163,6 +166,8 @@ class Components:
         options = self.config.forecast_model
         if isinstance(options, PersistenceForecast):
             return Persistence()
+        if isinstance(options, ForeignForecast):
+            return self._foreign(options, spec)
         if isinstance(options, EmulatorForecast):
             from models.emulator import Emulator, EmulatorShape
 
@@ -227,6 +232,37 @@ class Components:
         """Return the time between the states of a nature run [h], as fine as is observed."""
         offsets = window_of(self.config).offsets
         return math.gcd(NATURE_HOURS, *(round(o / pd.Timedelta(hours=1)) for o in offsets))
+
+    def _foreign(self, options: ForeignForecast, spec: StateSpec) -> ForecastModel:
+        """Return a forecast model of others, whose steps make up those of the configuration."""
+        from tasks.components_forecast import check_leads, foreign_forecast
+
+        model = foreign_forecast(options, self.load("forecast_model"), spec)
+        self._check_step(model.native_step)
+        leads = {"step": self.config.step} | {
+            "verification.forecast_step": self.config.verification.forecast_step
+        }
+        check_leads(model, {name: pd.Timedelta(lead) for name, lead in leads.items()})
+        return model
+
+    def _check_history(
+        self, reference: Reference, first: pd.Timestamp, step: pd.Timedelta
+    ) -> None:
+        """Refuse a reference without the states that a model with memory starts from."""
+        if not isinstance(self.config.forecast_model, ForeignForecast):
+            return
+        from tasks.forecast_card import card_of
+
+        history = card_of(self.load("forecast_model")).history
+        if history is None:
+            return
+        try:
+            reference.check(first - history, first - history, step)
+        except ValueError as error:
+            before = (
+                f"the forecast model also needs the state {hours_of(history)} before it starts"
+            )
+            raise ValueError(f"{before}: {error}") from None
 
     def _check_slots(self, reference: Reference, experiment: Experiment) -> None:
         """Refuse a reference without states at the times of the observations."""

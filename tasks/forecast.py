@@ -7,6 +7,9 @@ The first of both is the first guess: the model run over `first_guess.lead` from
 Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
 10.1111/j.1600-0870.1983.tb00189.x). Where the lead has fewer steps than there are members, the
 others are such a member plus half the difference of two more, so that no two are the same.
+
+For a model with memory a cycle also writes the states before its own, of which the next forecast
+takes those of the members and of the free run.
 """
 
 import pandas as pd
@@ -14,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.forecast import trajectory
+from models.forecast import before, history_of, latest, trajectory, with_history
 from models.observations.background import WindowBackground
 from tasks import archive
 from tasks.experiment import cycle_name
@@ -23,25 +26,34 @@ from tasks.runtime import Runtime
 from tasks.store import join
 from tasks.timing import Stopwatch
 
-__all__ = ["first_guess", "forecast", "read_background", "run_model"]
+__all__ = ["first_guess", "forecast", "read_background", "read_history", "run_model"]
 
+HISTORY = "history"
 States = Float[Tensor, "member field lat lon"]
+Trajectory = dict[pd.Timestamp, Tensor]
 
 
 def forecast(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResult:
     """Write the background (all members) and the free run (one member) valid at `time`."""
-    watch = Stopwatch()
+    watch, fields = Stopwatch(), runtime.spec.n_fields
     if time == runtime.experiment.start:
-        background = first_guess(runtime, watch)
-        x_free = background.x_b[:1]
+        members = first_states(runtime, watch)
+        both = {time: torch.cat([members[time], members[time][:1]])}
     else:
-        background, x_free = next_states(runtime, time, attempt, watch)
+        both = next_states(runtime, time, attempt, watch)
+        members = {valid_time: x[:-1] for valid_time, x in both.items()}
     with watch.part("write"):
-        for valid_time, x in background.states.items():
+        for valid_time, x in members.items():
             address = join(attempt.address, file_name(valid_time, time))
-            archive.write_fields(address, runtime.spec, x, valid_time)
+            archive.write_fields(address, runtime.spec, latest(x, fields), valid_time)
+        x_free = latest(both[time][-1:], fields)
         archive.write_fields(join(attempt.address, "free"), runtime.spec, x_free, time)
-    return StageResult(watch.seconds, {"members": len(background.x_b)})
+        if history := history_of(runtime.forecast_model):
+            x_before = before(both[time], fields)
+            archive.write_fields(
+                join(attempt.address, HISTORY), runtime.spec, x_before, time - history
+            )
+    return StageResult(watch.seconds, {"members": len(members[time])})
 
 
 def read_background(runtime: Runtime, time: pd.Timestamp, address: str) -> WindowBackground:
@@ -56,27 +68,51 @@ def file_name(valid_time: pd.Timestamp, time: pd.Timestamp) -> str:
     return "background" if valid_time == time else f"background-{cycle_name(valid_time)}"
 
 
+def read_history(runtime: Runtime, address: str) -> States | None:
+    """Return the states before those of a cycle that was committed at an address.
+
+    Returns:
+        Those of the members, then that of the free run; None for a model without memory.
+    """
+    if history_of(runtime.forecast_model) is None:
+        return None
+    return archive.read_fields(join(address, HISTORY))
+
+
 def run_model(
     runtime: Runtime, x: States, begin: pd.Timestamp, time: pd.Timestamp
 ) -> WindowBackground:
     """Return the forecast from `begin` at a cycle time, and at the times of its observations."""
+    return WindowBackground(time, carry(runtime, x, begin, time))
+
+
+def carry(runtime: Runtime, x: Tensor, begin: pd.Timestamp, time: pd.Timestamp) -> Trajectory:
+    """Return the same of what the model steps, which with memory is more than states."""
     times = runtime.experiment.background_times(time)
-    return WindowBackground(time, trajectory(runtime.forecast_model, x, begin, times))
+    return trajectory(runtime.forecast_model, x, begin, times)
 
 
 def first_guess(runtime: Runtime, watch: Stopwatch) -> WindowBackground:
     """Return the states at the first cycle time that never saw an observation."""
+    found, fields = first_states(runtime, watch), runtime.spec.n_fields
+    states = {time: latest(x, fields) for time, x in found.items()}
+    return WindowBackground(runtime.experiment.start, states)
+
+
+def first_states(runtime: Runtime, watch: Stopwatch) -> Trajectory:
+    """Return the same, and before the states those that a model with memory needs."""
     experiment, members = runtime.experiment, []
     lead = pd.Timedelta(experiment.config.first_guess.lead)
+    history = history_of(runtime.forecast_model)
     for member in range(min(experiment.members, lead // experiment.step)):
         begin = experiment.first_guess_time + member * experiment.step
         with watch.part("reference"):
-            x = runtime.truth(begin)
+            x_before = None if history is None else runtime.truth(begin - history)[None]
+            x = with_history(x_before, runtime.truth(begin)[None])
         with watch.part("model"):
-            members.append(run_model(runtime, x[None], begin, experiment.start).states)
+            members.append(carry(runtime, x, begin, experiment.start))
     lagged = {time: torch.cat([member[time] for member in members]) for time in members[0]}
-    states = {time: more_members(x, experiment.members) for time, x in lagged.items()}
-    return WindowBackground(experiment.start, states)
+    return {time: more_members(x, experiment.members) for time, x in lagged.items()}
 
 
 def more_members(x: States, count: int) -> States:
@@ -97,13 +133,13 @@ def more_members(x: States, count: int) -> States:
 
 def next_states(
     runtime: Runtime, time: pd.Timestamp, attempt: Attempt, watch: Stopwatch
-) -> tuple[WindowBackground, Float[Tensor, "1 field lat lon"]]:
-    """Return background and free run, one step after the cycle before; both in one batch."""
-    before = time - runtime.experiment.step
+) -> Trajectory:
+    """Return the states one step after the cycle before: the members, and last the free run."""
+    begin = time - runtime.experiment.step
     with watch.part("read"):
-        x_a = archive.read_fields(join(attempt.source(before, "analysis"), "analysis"))
-        x_free = archive.read_fields(join(attempt.source(before, "forecast"), "free"))
+        x_a = archive.read_fields(join(attempt.source(begin, "analysis"), "analysis"))
+        committed = attempt.source(begin, "forecast")
+        x_free = archive.read_fields(join(committed, "free"))
+        x = with_history(read_history(runtime, committed), torch.cat([x_a, x_free]))
     with watch.part("model"):
-        both = run_model(runtime, torch.cat([x_a, x_free]), before, time)
-    background = {valid_time: x[:-1] for valid_time, x in both.states.items()}
-    return WindowBackground(time, background), both.x_b[-1:]
+        return carry(runtime, x, begin, time)

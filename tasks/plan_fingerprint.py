@@ -17,10 +17,10 @@ CONFIGURATION = {
     "verification": ("start", "verification", "forecast_model"),
 }
 CHECKPOINTS = {
-    "forecast": ("reference", "emulator"),
+    "forecast": ("reference", "emulator", "forecast_model"),
     "observations": ("reference", "statistics"),
     "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
-    "verification": ("reference", "statistics", "emulator"),
+    "verification": ("reference", "statistics", "emulator", "forecast_model"),
 }
 CYCLE_STAGES = tuple(CONFIGURATION)
 

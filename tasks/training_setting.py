@@ -11,10 +11,10 @@ from torch import Tensor
 
 from configs import Config
 from configs.data import NatureReference
-from configs.schema import EmulatorForecast
+from configs.forecast import EmulatorForecast, ForeignForecast
 from models.emulator import Emulator
 from models.features import position_features, world_features
-from models.forecast import ForecastModel, Persistence
+from models.forecast import ForecastModel, Persistence, history_of
 from models.normalization import Statistics
 from models.state import StateSpec, embedded_spec
 from models.training.cycles import World
@@ -156,6 +156,8 @@ def learned_forecast(
     trajectories: tuple[Trajectories, Trajectories],
 ) -> tuple[ForecastModel, dict[str, Any]]:
     """Return the forecast model of a configuration, trained if it is learned."""
+    if isinstance(config.forecast_model, ForeignForecast):
+        return foreign_forecast(config, statistics, spec), {}
     if not isinstance(config.forecast_model, EmulatorForecast):
         return Persistence(), {}
     from tasks.training_emulator import fit_emulator
@@ -165,3 +167,20 @@ def learned_forecast(
         "emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})
     }
     return emulator, extra
+
+
+def foreign_forecast(config: Config, statistics: Statistics, spec: StateSpec) -> ForecastModel:
+    """Return a forecast model of others, with which the components are trained.
+
+    Raises:
+        ValueError: The model has memory.
+    """
+    from tasks.components import Components
+
+    model = Components(config).forecast_model(statistics, spec)
+    if history_of(model) is not None:
+        raise ValueError(
+            f"forecast_model.kind: {config.forecast_model.kind!r}; nothing is trained with a "
+            "model that also needs the states before"
+        )
+    return model

@@ -4,8 +4,10 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
+from models.forecast import latest, with_history
 from tasks import archive
 from tasks.assimilate import FEEDBACK
+from tasks.forecast import read_history
 from tasks.ledger import Attempt, StageResult
 from tasks.runtime import Runtime
 from tasks.store import join
@@ -31,7 +33,7 @@ def verify(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResul
         states["analysis"] = archive.read_fields(join(analysis, "analysis"))
         feedback = archive.read_table(join(analysis, FEEDBACK))
     tables = [score(runtime, x, time, NOW, name, watch) for name, x in states.items()]
-    tables += forecasts(runtime, states["analysis"], time, watch)
+    tables += forecasts(runtime, states["analysis"], time, watch, read_history(runtime, forecast))
     from models.verification.scoring import score_observations
 
     with watch.part("score"):
@@ -63,20 +65,26 @@ def score(
 
 
 def forecasts(
-    runtime: Runtime, x_a: States, time: pd.Timestamp, watch: Stopwatch
+    runtime: Runtime,
+    x_a: States,
+    time: pd.Timestamp,
+    watch: Stopwatch,
+    history: States | None = None,
 ) -> list[pd.DataFrame]:
     """Return the scores of the forecast from the analysis, as far as the reference reaches."""
     options = runtime.experiment.config.verification
     if (time - runtime.experiment.start) % pd.Timedelta(options.forecast_every):
         return []
-    tables, x, step = [], x_a, pd.Timedelta(options.forecast_step)
+    tables, step = [], pd.Timedelta(options.forecast_step)
+    x = with_history(None if history is None else history[: len(x_a)], x_a)
     for count in range(1, options.forecast_lead // options.forecast_step + 1):
         lead = count * step
         if not runtime.reference_reaches(time + lead):
             break
         with watch.part("model"):
             x = runtime.forecast_model.step(x, time + lead - step, step)
-        tables.append(score(runtime, x, time, lead, "forecast", watch))
+        x_f = latest(x, runtime.spec.n_fields)
+        tables.append(score(runtime, x_f, time, lead, "forecast", watch))
     return tables
 
 

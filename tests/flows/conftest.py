@@ -13,16 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
 import yaml
 
 from flows import server
-from models.autoencoder import Autoencoder, AutoencoderShape
-from models.denoiser import DenoiserShape, LatentDenoiser
 from models.grid import LatLonGrid
-from models.normalization import Statistics
-from tasks.registry import Card, Registry
+from tasks.registry import Registry
+from tests.small_components import publish_components
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TIMES = pd.date_range("2001-01-01", periods=60, freq="6h").astype("datetime64[ns]")
@@ -63,32 +60,6 @@ def waves() -> xr.Dataset:
     )
 
 
-def publish_components(registry: Registry, ds: xr.Dataset) -> None:
-    grid = LatLonGrid.from_dataset(ds)
-    x = np.concatenate([ds["t"].values, ds["msl"].values[:, None]], axis=1)
-    coefficients = torch.zeros(5, 3, *grid.shape)
-    coefficients[0] = torch.from_numpy(x.mean(0))
-    std = torch.from_numpy(x.std(0)).square().mean((1, 2)).sqrt()
-    statistics = Statistics(coefficients, std, torch.full((3,), 0.5), torch.ones(3).bool())
-    torch.manual_seed(0)
-    edges = {"wraps": grid.wraps, "poles": grid.reaches_poles, "features": 1}
-    shape = AutoencoderShape(3, grid.shape, **edges, latent=6, hidden=8, blocks=1)
-    autoencoder = Autoencoder(shape, statistics.weights, torch.zeros(1, *grid.shape))
-    times = [pd.Timestamp(time) for time in TIMES]
-    autoencoder.initialize_linear(statistics.normalize(torch.from_numpy(x), times))
-    prior = DenoiserShape(6, shape.latent_grid, **edges, hidden=8, deep=8, error_hidden=8)
-    denoiser = LatentDenoiser(prior, torch.zeros(1, *shape.latent_grid))
-    digests: dict[str, str] = {}
-    for name, module, architecture in (
-        ("statistics", statistics, {}),
-        ("autoencoder", autoencoder, shape.to_dict()),
-        ("denoiser", denoiser, prior.to_dict()),
-    ):
-        card = Card(component=name, architecture=architecture, parents=dict(digests))
-        digests[name] = registry.publish(name, module.state_dict(), card)
-        registry.alias(name, "tiny", digests[name])
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """The tiny experiment's configuration, data and registry."""
@@ -96,7 +67,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     made = Tiny(folder, folder / "tiny.yaml", folder / "truth.zarr", folder / "registry")
     ds = waves()
     ds.to_zarr(made.data, zarr_format=3, consolidated=False)
-    publish_components(Registry(str(made.registry)), ds)
+    x = np.concatenate([ds["t"].values, ds["msl"].values[:, None]], axis=1)
+    publish_components(Registry(str(made.registry)), x, TIMES, LatLonGrid.from_dataset(ds))
     names = ("statistics", "autoencoder", "denoiser")
     document = {
         "name": "tiny",

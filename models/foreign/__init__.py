@@ -1,0 +1,1 @@
+"""Forecast models of others behind the seam `models.forecast.ForecastModel`."""
