@@ -10,6 +10,7 @@ for what the grid cannot represent. NaN is left where there is no error: such a 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def from_table(table: pd.DataFrame, errors: ErrorTable) -> Array:
     saturated: Array | None = None
     keys = pd.DataFrame({"type": table["type"], "variable": table["variable"], "code": codes})
     for key, rows in keys.groupby(list(keys.columns), sort=False).indices.items():
-        type_, variable, code = str(key[0]), str(key[1]), int(key[2])
+        type_, variable, code = cast(tuple[str, str, int], key)
         names = (f"ncep {code}", type_) if code else (type_,)
         found = errors.look_up(names, variable, pressure[rows])
         if found is None:
