@@ -18,6 +18,7 @@ from torch import Tensor
 from models.methods.base import Analysis
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
+from models.observations.quality.control import screen_departures
 from models.observations.table import background_check
 from models.randomness import torch_generator
 from tasks import archive
@@ -81,6 +82,13 @@ def check_background(
         sigma_b = sigma_b * max(1.0, float(size))
     table = with_used(table, "o_minus_b", o_minus_b)
     table = with_used(table, "background_error", sigma_b)
+    if runtime.observing is not None:
+        moment, control = (
+            runtime.observing.moment(background.cycle_time),
+            runtime.observing.control,
+        )
+        assumed = table["background_error"].to_numpy(np.float64)
+        return screen_departures(table, control, moment, assumed)
     factor = runtime.experiment.config.observations.background_check
     return background_check(table, table["o_minus_b"], table["background_error"], factor)
 

@@ -18,7 +18,7 @@ CONFIGURATION = {
 }
 CHECKPOINTS = {
     "forecast": ("reference", "emulator"),
-    "observations": ("reference", "statistics"),
+    "observations": ("reference", "statistics", "errors"),
     "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
     "verification": ("reference", "statistics", "emulator"),
 }

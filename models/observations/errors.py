@@ -37,6 +37,7 @@ class ErrorRule:
         source: Where it comes from.
         error: The error [SI]; None leaves it.
         factor: By what it is multiplied.
+        floor: The error is at least this [SI].
     """
 
     type: str = "*"
@@ -45,6 +46,7 @@ class ErrorRule:
     source: str = "*"
     error: float | None = None
     factor: float = 1.0
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,11 @@ class ErrorSettings:
         table: Errors by type, variable and pressure.
         own: Whether the errors that a file gives come before the table's.
         rules: Exceptions.
-        floor: Least error of a variable [SI].
     """
 
     table: ErrorTable = field(default_factory=ErrorTable.packaged)
     own: bool = True
     rules: Sequence[ErrorRule] = ()
-    floor: Mapping[str, float] = field(default_factory=dict)
 
 
 def assign_errors(table: pd.DataFrame, settings: ErrorSettings) -> pd.DataFrame:
@@ -75,14 +75,13 @@ def assign_errors(table: pd.DataFrame, settings: ErrorSettings) -> pd.DataFrame:
     if settings.own:
         own = table["error"].to_numpy(np.float64)
         error = np.where(np.isfinite(own) & (own > 0), own, error)
-    factor = np.ones(len(table))
+    factor, floor = np.ones(len(table)), np.zeros(len(table))
     for rule in settings.rules:
         rows = matches(table, {name: getattr(rule, name) for name in FIELDS})
         error = error if rule.error is None else np.where(rows, rule.error, error)
         factor = np.where(rows, rule.factor, factor)
-    error = error * factor
-    floor = table["variable"].map(dict(settings.floor)).to_numpy(np.float64)
-    return table.assign(error=np.where(np.isnan(floor), error, np.maximum(error, floor)))
+        floor = np.where(rows, np.maximum(floor, rule.floor), floor)
+    return table.assign(error=np.maximum(error * factor, floor))
 
 
 def from_table(table: pd.DataFrame, errors: ErrorTable) -> Array:

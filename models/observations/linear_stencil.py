@@ -19,6 +19,7 @@ from models.state import StateSpec
 __all__ = ["linear_stencil"]
 
 
+@torch.enable_grad()
 def linear_stencil(
     name: str, places: Places, spec: StateSpec
 ) -> tuple[Int[Tensor, "obs stencil"], Float[Tensor, "obs stencil"]]:

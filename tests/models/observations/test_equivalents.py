@@ -342,6 +342,14 @@ def test_linear_stencil_is_the_derivative_of_what_is_nearly_linear(make_table: T
     assert spread.numpy() == pytest.approx(np.full(4, 100.0), rel=1e-3)
 
 
+def test_the_operator_can_be_built_where_gradients_are_off(make_table: Tables) -> None:
+    table = random_table(make_table, 3)
+    with torch.no_grad():
+        found = build_operator(table, SPEC)
+    assert torch.equal(found.weight, build_operator(table, SPEC).weight)
+    assert not found.weight.requires_grad
+
+
 def test_positions_are_where_observations_are(make_table: Tables) -> None:
     table = random_table(make_table, 20, names=("t", "u", "q"))
     found = observation_positions(build_operator(table, SPEC), SPEC)

@@ -102,10 +102,11 @@ def test_the_own_error_comes_before_the_table_and_a_rule_before_both() -> None:
 
 def test_the_floor_is_the_least_error() -> None:
     table = rows(2, error=np.array([0.5, 4.0]))
-    assert errors(table, floor={"t": 2.0}) == pytest.approx([2.0, 4.0])
-    assert errors(table, floor={"u": 2.0}) == pytest.approx([0.5, 4.0])
+    floor = (ErrorRule(variable="t", floor=2.0), ErrorRule(type="temp", floor=1.0))
+    assert errors(table, rules=floor) == pytest.approx([2.0, 4.0])
+    assert errors(table, rules=(ErrorRule(variable="u", floor=2.0),)) == pytest.approx([0.5, 4.0])
     unknown = rows(1, type=pd.Series(["nothing"], dtype="str"))
-    assert np.isnan(errors(unknown, floor={"t": 2.0})).all()
+    assert np.isnan(errors(unknown, rules=floor)).all()
 
 
 def test_report_code_of_ncep_comes_before_the_type() -> None:
