@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.methods.base import Analysis
+from models.normalization import Statistics
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
 from models.observations.quality.control import screen_departures
@@ -72,14 +73,7 @@ def check_background(
     """Add O-B and the background error to the used rows, and reject what is far off."""
     observations = to_observations(table, runtime.spec, background)
     o_minus_b = departures(observations, background.x_b)
-    statistics = runtime.statistics
-    error = (statistics.std * statistics.error_std)[None, :, None, None]
-    error = error.expand_as(background.x_b[:1]).contiguous()
-    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
-    sigma_o = observations.error.double().numpy()
-    if len(o_minus_b):
-        size = np.median(np.abs(o_minus_b) / np.hypot(sigma_o, sigma_b)) / NORMAL_MEDIAN
-        sigma_b = sigma_b * max(1.0, float(size))
+    sigma_b = background_errors(observations, o_minus_b, runtime.statistics)
     table = with_used(table, "o_minus_b", o_minus_b)
     table = with_used(table, "background_error", sigma_b)
     if runtime.observing is not None:
@@ -91,6 +85,21 @@ def check_background(
         return screen_departures(table, control, moment, assumed)
     factor = runtime.experiment.config.observations.background_check
     return background_check(table, table["o_minus_b"], table["background_error"], factor)
+
+
+def background_errors(
+    observations: Observations, o_minus_b: Numbers, statistics: Statistics
+) -> Numbers:
+    """Return the background-error standard deviations that the check assumes [SI]."""
+    shape = observations.operator.shape
+    error = (statistics.std * statistics.error_std)[None, :, None, None]
+    error = error.expand(1, *shape).contiguous()
+    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
+    if not len(o_minus_b):
+        return np.asarray(sigma_b)
+    expected = np.hypot(observations.error.double().numpy(), sigma_b)
+    size = np.median(np.abs(o_minus_b) / expected) / NORMAL_MEDIAN
+    return np.asarray(sigma_b * max(1.0, float(size)))
 
 
 def departures(observations: Observations, x: States) -> Numbers:

@@ -1,8 +1,9 @@
 """Values of the reference at the places of real reports, for observing-system experiments.
 
 Places, times of day, types, variables and errors are those of the files; times are moved by whole
-steps into the window. Each value is y = H(x_true) + ε with ε ~ N(0, σ_o²); a part of them gets a
-gross error of 5 to 20 σ_o of either sign on top, and the column `planted` says which.
+steps into the window. Each value is y = H(x_true) + ε with ε ~ N(0, σ_o²), of humidity between none
+and saturation, which no hygrometer leaves; a part of them gets a gross error of 5 to 20 σ_o of
+either sign on top, and the column `planted` says which.
 """
 
 from collections.abc import Mapping
@@ -11,13 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.observing import Simulation
 from models.observations.background import WindowBackground
 from models.observations.batch import to_observations
 from models.observations.comparable import unobservable
-from models.observations.errors import assign_errors
+from models.observations.errors import assign_errors, nominal_pressure, saturation_humidity
 from models.observations.quality.control import Moment
 from models.randomness import numpy_generator
 from tasks.observing import Observing
@@ -60,9 +62,19 @@ def simulate(
     size = generator.uniform(SMALLEST, LARGEST, len(rows))
     size = np.where(generator.random(len(rows)) < 0.5, -size, size)
     value, planted = table["observation"].to_numpy(np.float64).copy(), np.zeros(len(table), bool)
-    value[rows] = equivalents + error[rows] * (noise + np.where(gross, size, 0.0))
+    value[rows] = equivalents + error[rows] * noise
+    value = within_saturation(table.assign(observation=value))
+    value[rows] += np.where(gross, size, 0.0) * error[rows]
     planted[rows] = gross
     return table.assign(observation=value, quality=0, planted=planted)
+
+
+def within_saturation(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the values, those of humidity between 0 and saturation."""
+    value = table["observation"].to_numpy(np.float64)
+    humid = table["variable"].isin(["q", "q2m"]).to_numpy()
+    full = saturation_humidity(table, nominal_pressure(table))
+    return np.where(humid, np.clip(value, 0.0, np.where(full > 0, full, np.inf)), value)
 
 
 def moved(times: pd.Series, moment: Moment, observing: Observing) -> pd.Series:
@@ -81,7 +93,7 @@ def values(
     observing: Observing,
     truth: Mapping[pd.Timestamp, Float[Tensor, "field lat lon"]],
     time: pd.Timestamp,
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+) -> NDArray[np.float64]:
     """Return what the reference has at each row, at the nearest of its times."""
     states = {own: x[None].double() for own, x in truth.items()}
     if time not in states:

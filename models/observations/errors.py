@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from models.observations import conversions as convert
 from models.observations.error_table import ErrorTable
 
-__all__ = ["ErrorRule", "ErrorSettings", "assign_errors", "matches", "nominal_pressure"]
+__all__ = [
+    "ErrorRule",
+    "ErrorSettings",
+    "assign_errors",
+    "matches",
+    "nominal_pressure",
+    "report_temperature",
+    "saturation_humidity",
+]
 
 Array = NDArray[np.float64]
 REFERENCE = 100_000.0
