@@ -110,6 +110,9 @@ class Quality(Model):
     """Refuse |O-B| above this many standard deviations of O-B; null: do not ask."""
     buddies: Buddies | None = Buddies()
     """Refuse what the neighbors speak against; null: do not ask."""
+    stations: Annotated[float, Field(gt=0, le=1)] | None = 0.2
+    """Refuse all values of a station if this part of them is refused by the two before; null: do
+    not."""
     thinning: Thinning = Thinning()
     """How dense observations may be."""
 

@@ -112,6 +112,7 @@ class Observing:
             climatology=own.climatology,
             background=own.background,
             buddies=buddies,
+            stations=own.stations,
             thinning=ThinningSettings(**thinning),
         )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.observations.quality.blocklist import Block, blocked
 from models.observations.quality.buddies import BuddySettings, judge
-from models.observations.quality.departures import far_from, without_partner
+from models.observations.quality.departures import far_from, of_bad_stations, without_partner
 from models.observations.quality.duplicates import duplicated, repeated
 from models.observations.quality.flags import flagged, suspects
 from models.observations.quality.reasons import Reason, Verdicts
@@ -62,6 +62,7 @@ class ControlSettings:
         climatology: Allowed number of standard deviations of O minus climatology; None: any.
         background: Allowed number of standard deviations of O-B; None: any.
         buddies: How neighbors judge; None: not at all.
+        stations: Part of a station's values whose rejection rejects the others; None: no part.
         thinning: How dense observations may be.
     """
 
@@ -72,6 +73,7 @@ class ControlSettings:
     climatology: float | None = 8.0
     background: float | None = 5.0
     buddies: BuddySettings | None = field(default_factory=BuddySettings)
+    stations: float | None = 0.2
     thinning: ThinningSettings = field(default_factory=ThinningSettings)
 
 
@@ -163,7 +165,11 @@ def screen_departures(
         far = far_from(departure, error, background_error, settings.background)
         absurd = far_from(departure, error, background_error, CONFIRMED * settings.background)
         verdicts.reject(far & ~confirmed | absurd, Reason.BACKGROUND)
-    verdicts.reject(without_partner(table, verdicts.open, before & ~verdicts.open), Reason.PARTNER)
+    wrong = before & ~verdicts.open
+    verdicts.reject(without_partner(table, verdicts.open, wrong), Reason.PARTNER)
+    if settings.stations is not None:
+        bad = of_bad_stations(table, verdicts.open, wrong, settings.stations)
+        verdicts.reject(bad, Reason.STATION)
     return _thin(verdicts, table, settings.thinning, moment, departure)
 
 

@@ -1,7 +1,7 @@
-"""Checks of what an observation should have been: of the climatology and of the background.
+"""Checks of what an observation should have been, and what follows for those beside it.
 
 With independent errors O-B has the variance σ_o² + σ_b². Components of the wind go together: one
-alone is no wind.
+alone is no wind. And a station with many wrong values is not where it says, or broken altogether.
 
 References:
     | Lorenc & Hammon (1988), Objective quality control of observations using Bayesian methods,
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["far_from", "without_partner"]
+__all__ = ["far_from", "of_bad_stations", "without_partner"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -54,3 +54,21 @@ def without_partner(table: pd.DataFrame, candidates: Rows, rejected: Rows) -> Ro
                 )
                 found[good] |= np.isin(ours, theirs)
     return found
+
+
+def of_bad_stations(table: pd.DataFrame, candidates: Rows, rejected: Rows, part: float) -> Rows:
+    """Tell which candidates are of a station with too many wrong values in the window.
+
+    Args:
+        table: Observations; those without an identifier of a station are left alone.
+        candidates: Rows that nothing speaks against.
+        rejected: Rows whose value is wrong.
+        part: So many of a station's values, and at least two, are too many [1].
+    """
+    names = table[["type", "station"]]
+    key = pd.factorize(pd.util.hash_pandas_object(names, index=False))[0]
+    wrong = np.bincount(key, rejected)
+    judged = np.bincount(key, rejected | candidates)
+    bad = (wrong >= 2) & (wrong >= part * judged)
+    named = (table["station"] != "").to_numpy(bool)
+    return np.asarray(candidates & named & bad[key])

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     BACKGROUND = "far from the background"
     BUDDIES = "far from its neighbors"
     PARTNER = "other component of the wind is rejected"
+    STATION = "too many values of its station are rejected"
     THINNED = "thinned"
     MERGED = "merged into a superobservation"
 
