@@ -1,9 +1,9 @@
 """Values of the reference at the places of real reports, for observing-system experiments.
 
 Places, times of day, types, variables and errors are those of the files; times are moved by whole
-steps into the window. Each value is y = H(x_true) + ε with ε ~ N(0, σ_o²), of humidity between none
-and saturation, which no hygrometer leaves; a part of them gets a gross error of 5 to 20 σ_o of
-either sign on top, and the column `planted` says which.
+steps into the window. Each value is y = H(x_true) + ε with ε ~ N(0, σ_o²), of humidity cut off on both
+sides alike, so that it stays between none and saturation and has no bias; a part of them gets a
+gross error of 5 to 20 σ_o of either sign on top, and the column `planted` says which.
 """
 
 from collections.abc import Mapping
@@ -62,19 +62,21 @@ def simulate(
     size = generator.uniform(SMALLEST, LARGEST, len(rows))
     size = np.where(generator.random(len(rows)) < 0.5, -size, size)
     value, planted = table["observation"].to_numpy(np.float64).copy(), np.zeros(len(table), bool)
-    value[rows] = equivalents + error[rows] * noise
-    value = within_saturation(table.assign(observation=value))
+    value[rows] = equivalents
+    room = room_for_errors(table.assign(observation=value))[rows]
+    value[rows] += np.clip(error[rows] * noise, -room, room)
     value[rows] += np.where(gross, size, 0.0) * error[rows]
     planted[rows] = gross
     return table.assign(observation=value, quality=0, planted=planted)
 
 
-def within_saturation(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the values, those of humidity between 0 and saturation."""
+def room_for_errors(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return how large errors may be: humidity is between 0 and saturation, all else is free."""
     value = table["observation"].to_numpy(np.float64)
     humid = table["variable"].isin(["q", "q2m"]).to_numpy()
     full = saturation_humidity(table, nominal_pressure(table))
-    return np.where(humid, np.clip(value, 0.0, np.where(full > 0, full, np.inf)), value)
+    room = np.clip(np.minimum(value, full - value), 0.0, None)
+    return np.where(humid & np.isfinite(room), room, np.inf)
 
 
 def moved(times: pd.Series, moment: Moment, observing: Observing) -> pd.Series:

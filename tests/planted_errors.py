@@ -36,7 +36,7 @@ from tasks.assimilate import background_errors, departures, with_used
 from tasks.components import Components
 from tasks.ingest_files import judge_reports, read_tables
 from tasks.observing import Observing
-from tasks.simulate import moved, within_saturation
+from tasks.simulate import moved, room_for_errors
 
 LEAD = pd.Timedelta(hours=24)
 MISTAKES = ("gross", "bias", "displaced")
@@ -112,8 +112,9 @@ def plant(
         true_place[name] = true_place[name].where(usable, table[name])
     value = equivalents(true_place, world, options)
     mistake[lost & usable] = "displaced"
-    noise = error * random.standard_normal(count)
-    value = within_saturation(table.assign(observation=value + noise))
+    room = room_for_errors(table.assign(observation=value))
+    noise = np.clip(error * random.standard_normal(count), -room, room)
+    value = value + noise
     sign = np.where(random.random(count) < 0.5, -1.0, 1.0)
     variable = table.groupby("station")["variable"].transform("first").to_numpy()
     biased &= (table["variable"] == variable).to_numpy()

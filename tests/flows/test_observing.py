@@ -1,7 +1,10 @@
 """Real observations in the cycle and on the command line: judged, accounted for, never lost."""
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +53,10 @@ def reports(time: pd.Timestamp, count: int = 60, seed: int = 0) -> pd.DataFrame:
     )
 
 
-@pytest.fixture
-def observed(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
-    """Write a configuration of the tiny experiment that reads files."""
+def configuration(tiny: Tiny) -> Callable[..., Path]:
+    """Return what writes a configuration of the tiny experiment that reads files."""
 
-    def configure(**source: object) -> Path:
+    def configure(tmp_path: Path, **source: object) -> Path:
         folder = tmp_path / "obs"
         for name, time in (("00", START), ("06", START + pd.Timedelta(hours=6))):
             write_table(str(folder / f"20010103{name}.parquet"), reports(time))
@@ -69,17 +71,31 @@ def observed(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
     return configure
 
 
+@pytest.fixture
+def observed(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
+    """Write a configuration of the tiny experiment that reads files."""
+    return partial(configuration(tiny), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cycled(
+    tiny: Tiny, api: object, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Experiment, str]:
+    """An experiment of four cycles on files, and what it said on standard error."""
+    folder = tmp_path_factory.mktemp("cycled")
+    with redirect_stderr(io.StringIO()) as said:
+        experiment = run(configuration(tiny)(folder), folder / "e")
+    return experiment, said.getvalue()
+
+
 def run(config: Path, root: Path) -> Experiment:
     experiment = Experiment(root=str(root), config=load(str(config)))
     run_experiment(experiment, report=False)
     return experiment
 
 
-def test_cycles_on_files_account_for_every_report(
-    observed: Callable[..., Path], api: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    experiment = run(observed(), tmp_path / "e")
-    said = capsys.readouterr().err
+def test_cycles_on_files_account_for_every_report(cycled: tuple[Experiment, str]) -> None:
+    experiment, said = cycled
     assert "cycle 20010103T00: 1 of 3 files could not be read, such as" in said
     assert "format is not known; 1 damaged messages or lines were left out" in said
     assert "cycle 20010103T12: nothing at" in said  # and it went on
@@ -139,9 +155,9 @@ def test_simulated_values_are_those_of_the_reference(
 
 
 def test_errors_are_estimated_from_the_feedback(
-    observed: Callable[..., Path], losda: Losda, tmp_path: Path
+    cycled: tuple[Experiment, str], observed: Callable[..., Path], losda: Losda, tmp_path: Path
 ) -> None:
-    experiment = run(observed(), tmp_path / "e")
+    experiment, _ = cycled
     out = tmp_path / "errors.csv"
     code, text, _ = losda("errors", experiment.root, "--out", out, "--least", 5, "--json")
     document = json.loads(text)

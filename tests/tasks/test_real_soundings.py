@@ -63,4 +63,6 @@ def test_every_value_of_the_soundings_is_accounted_for(
     counts = table["reason"].value_counts().to_dict()
     assert counts == {"": 18, Reason.VARIABLE: 1657, Reason.PRESSURE: 779}
     errors = table.loc[table["used"]].groupby("variable")["error"].first()
-    assert errors["t"] == pytest.approx(0.8) and errors["z"] == pytest.approx(12.1 * 9.80665, rel=1e-4)
+    assert errors["t"] == pytest.approx(0.8) and errors["z"] == pytest.approx(
+        12.1 * 9.80665, rel=1e-4
+    )
