@@ -32,7 +32,8 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.5 sans-serif; max-width: 1160px; margin: 24px auto; padding: 0 16px; color: #222 }}
 svg {{ width: 100%; height: auto }}
 table {{ border-collapse: collapse; margin: 16px 0 }}
-th, td {{ padding: 2px 10px; text-align: right; border-bottom: 1px solid #e3e3e3 }}
+th, td {{ padding: 2px 8px; text-align: right; border-bottom: 1px solid #e3e3e3; font-size: 13px;
+  white-space: nowrap }}
 th:first-child, td:first-child {{ text-align: left }}
 </style>
 <h1>{title}</h1>
@@ -154,14 +155,14 @@ def _tables(table: pd.DataFrame) -> Markup:
     counts = pd.crosstab(table["type"], table["variable"])
     taken = pd.crosstab(table["type"][used], table["variable"][used]).reindex_like(counts)
     rows = [
-        [name, *(f"{int(t)} of {c}" if c else "" for t, c in zip(ts, cs, strict=True))]
+        [name, *(f"{int(t)}/{c}" if c else "" for t, c in zip(ts, cs, strict=True))]
         for name, ts, cs in zip(
             counts.index, taken.fillna(0).to_numpy(), counts.to_numpy(), strict=True
         )
     ]
     reasons = table.loc[~used, "reason"].value_counts()
     left = [[str(name), str(count)] for name, count in reasons.items()]
-    return _html(["used of read", *counts.columns], rows) + _html(["rejected", "values"], left)
+    return _html(["used / read", *counts.columns], rows) + _html(["rejected", "values"], left)
 
 
 def _html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
