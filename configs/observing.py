@@ -117,6 +117,15 @@ class Quality(Model):
     """How dense observations may be."""
 
 
+class Complete(Model):
+    """A file whose presence says that all observations of a source are there for a cycle."""
+
+    source: str
+    """Name of the source; it may have a cutoff of its own (operations.cutoffs)."""
+    address: str
+    """The file, with `%Y`, `%m`, `%d`, `%H` and `%j` of the cycle time."""
+
+
 class Simulation(Model):
     """Values of the reference in place of the reported ones, with errors as the table's."""
 
@@ -143,9 +152,9 @@ class Files(Model):
     """The window begins so long before the cycle time; half a step if not given."""
     after: Before | None = None
     """The window ends so long after the cycle time; half a step if not given."""
-    complete: str | None = None
-    """A file whose presence says that the observations of a cycle are all there (with `%Y` … of the
-    cycle time); without it a drive waits for the cutoff."""
+    complete: tuple[Complete, ...] = ()
+    """How sources say that their observations of a cycle are all there; without any of them a drive
+    waits for the cutoff."""
     errors: Errors = Errors()
     """Observation errors."""
     quality: Quality = Quality()

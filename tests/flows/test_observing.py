@@ -16,7 +16,7 @@ from configs import load
 from flows.running import run_experiment
 from models.observations.quality.reasons import Reason
 from tasks.experiment import Experiment
-from tasks.ingest import is_complete
+from tasks.ingest import missing_sources
 from tasks.ingest_files import read_window
 from tasks.runtime import open_runtime
 from tasks.tables import read_table, write_table
@@ -124,15 +124,26 @@ def test_a_window_takes_its_own_times_only(observed: Callable[..., Path], api: o
     assert len(found.table) == 60 and list(found.unread) == []
 
 
-def test_files_are_complete_when_they_say_so(
+def test_sources_are_awaited_until_they_say_that_all_is_there(
     observed: Callable[..., Path], api: object, tmp_path: Path
 ) -> None:
-    config = observed(complete=f"{tmp_path}/%Y%m%d%H.done")
-    runtime = open_runtime(Experiment(root=str(tmp_path / "f"), config=load(str(config))))
-    assert not is_complete(runtime, START)
-    (tmp_path / "2001010300.done").touch()
-    assert is_complete(runtime, START)
-    assert not is_complete(runtime, START + pd.Timedelta(hours=6))
+    said = [{"source": n, "address": f"{tmp_path}/%Y%m%d%H.{n}"} for n in ("temp", "ship")]
+    config = load(str(observed(complete=said)), ["operations.cutoffs.ship=PT9H"])
+    runtime = open_runtime(Experiment(root=str(tmp_path / "f"), config=config))
+    assert missing_sources(runtime, START) == ("temp", "ship")
+    (tmp_path / "2001010300.temp").touch()
+    assert missing_sources(runtime, START) == ("ship",)
+    (tmp_path / "2001010300.ship").touch()
+    assert missing_sources(runtime, START) == ()
+    assert missing_sources(runtime, START + pd.Timedelta(hours=6)) == ("temp", "ship")
+
+
+def test_files_without_a_sign_are_awaited_until_the_cutoff(
+    observed: Callable[..., Path], api: object, tmp_path: Path
+) -> None:
+    config = load(str(observed()))
+    runtime = open_runtime(Experiment(root=str(tmp_path / "h"), config=config))
+    assert missing_sources(runtime, START) == config.observations.sources == ("files",)
 
 
 def test_simulated_values_are_those_of_the_reference(
