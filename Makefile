@@ -8,7 +8,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 export MALLOC_TRIM_THRESHOLD_ := 536870912
 export MALLOC_TOP_PAD_ := 67108864
 
-.PHONY: install run test lint bench clean
+.PHONY: install run test lint bench quality clean
 
 install: $(VENV)/.installed
 
@@ -34,3 +34,7 @@ bench: install
 
 clean:
 	rm -rf $(VENV) experiments
+
+# hit and false-alarm rates of the quality control on planted errors, at the positions of FILES
+quality: install
+	$(BIN)/python -m tests.planted_errors $(FILES)

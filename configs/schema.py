@@ -13,6 +13,7 @@ from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
 from configs.forecast import EmbeddedForecast, ForecastModel
 from configs.methods import Losda, Method
+from configs.observing import Drawn, Files, Source
 from configs.operations import Operations
 from configs.training import Train
 
@@ -82,6 +83,8 @@ Network = Annotated[Columns | Points | Stations | Swath, Field(discriminator="ki
 class Observations(Model):
     """Where observations come from, when they are made, and which are refused."""
 
+    source: Source = Drawn()
+    """Drawn from the reference, or read from files."""
     network: Network = Columns()
     """Observations drawn from the reference with Gaussian errors."""
     slots: Annotated[int, Field(ge=1)] = 1
@@ -91,11 +94,13 @@ class Observations(Model):
     """Whether observations are compared with the background at their own times, or all with the
     background at the cycle time."""
     background_check: Positive = 12.0
-    """Refuse |O-B| above this many standard deviations of O-B."""
+    """Refuse |O-B| above this many standard deviations of O-B, of drawn observations."""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of where observations come from, as in the table's column `source`."""
+        """Names of where observations come from: drawn, or what a cycle of files waits for."""
+        if isinstance(self.source, Files):
+            return tuple(one.source for one in self.source.complete) or ("files",)
         return ("twin",)
 
 
@@ -200,6 +205,17 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
+    def _window_is_not_empty(self) -> Self:
+        source = self.observations.source
+        if isinstance(source, Files):
+            parts = (source.before, source.after)
+            if all(part is not None and not part for part in parts):
+                raise ValueError(
+                    "observations.source.before: PT0S; one of before and after must be more"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _slots_are_whole_hours(self) -> Self:
         slots, hours = self.observations.slots, self.step // HOUR
         # the first of k centers is (k - 1) / 2k windows before the middle, and they are 1 / k apart
@@ -221,5 +237,6 @@ class Config(Model):
             "operations": True,
             "checkpoints": True,
             "reference": {"address"},
+            "observations": {"source": {"address", "complete"}},
         }
         return self.model_dump(mode="json", exclude=excluded, exclude_none=True)

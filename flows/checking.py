@@ -10,6 +10,7 @@ from configs import Config
 from flows.errors import one_line
 from tasks.components import Components, cache_address
 from tasks.experiment import Experiment
+from tasks.observing import files_of
 from tasks.store import is_remote
 
 __all__ = ["check_all"]
@@ -55,6 +56,9 @@ def _reference(parts: Components, experiment: Experiment) -> str:
 
 def _network(parts: Components) -> str:
     slots = parts.config.observations.slots
+    if (files := files_of(parts.config)) is not None:
+        parts.observing(parts.reference(".").spec)
+        return f"files at {', '.join(files.address)}"
     return f"{parts.network(parts.reference('.').spec).kind}, {slots} times in each window"
 
 

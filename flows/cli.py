@@ -1,7 +1,7 @@
 """The command line: `losda COMMAND`.
 
     run | report | status | rerun | gc                    an experiment
-    ingest                                                real observations
+    ingest | errors                                       real observations, and their errors
     drive | monitor | hold | release                      in operations
     reprocess | promote                                   a past period in streams
     benchmark | tune | train | registry | check | world   methods, components, settings
@@ -15,14 +15,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.console import Console
 
 from configs import Config, load
 from flows.errors import one_line, reported
 from flows.historic import promote, reprocess
+from flows.observing import errors, ingest
 from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 from flows.registering import registry
@@ -36,10 +36,9 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-for command in (drive, gc, hold, monitor, promote, registry, release, reprocess, rerun):
+OTHERS = (drive, errors, gc, hold, ingest, monitor, promote, registry, release, reprocess, rerun)
+for command in OTHERS:
     app.command(command)
-
-Form = Annotated[str | None, Parameter(name="--format")]
 
 
 @app.command
@@ -259,27 +258,6 @@ def world(*, out: str = "world", days: int = 365, seed: int = 0, as_json: Json =
     from flows.tables import print_rows
 
     print_rows([{"": name, "value": f"{n:.4g}"} for name, n in numbers.items()], f"in {out}")
-
-
-@app.command
-@reported
-def ingest(*files: str, out: str | None = None, form: Form = None, as_json: Json = False) -> None:
-    """Read observation files and account for all that is in them; no quality control yet.
-
-    Args:
-        files: Paths, folders, patterns such as 'day/*.bufr', or s3:// prefixes.
-        out: Parquet file for the table of observations, local or s3://.
-        form: Format of all files; by default seen by their first bytes.
-        as_json: Print one JSON document.
-    """
-    from flows.ingesting import ingest_files, print_ingest
-
-    if not files:
-        raise ValueError("ingest: no file is named; allowed: paths, folders, patterns, s3://…")
-    with standard_output(as_json):
-        target = absolute(out) if out is not None else None
-        document = ingest_files([absolute(file) for file in files], form, target)
-    print_json(document) if as_json else print_ingest(document)
 
 
 def _load(config: str, overrides: Sequence[str] | None, options: Mapping[str, object]) -> Config:

@@ -11,7 +11,7 @@ from tasks.readers.account import Account
 from tasks.readers.formats import FORMATS
 from tasks.readers.reading import FileAccount, read_files
 
-__all__ = ["ingest_files", "print_ingest"]
+__all__ = ["document_of", "ingest_files", "print_ingest"]
 
 SHOWN = 10
 
@@ -23,14 +23,22 @@ def ingest_files(addresses: Sequence[str], form: str | None, out: str | None) ->
         ValueError: No file could be read at all.
     """
     start = time.monotonic()
-    accounts = read_files(addresses, form, out)
+    document = document_of(read_files(addresses, form, out))
+    return document | {"out": out, "seconds": round(time.monotonic() - start, 3)}
+
+
+def document_of(accounts: Sequence[FileAccount]) -> dict[str, Any]:
+    """Return the account of files as a document.
+
+    Raises:
+        ValueError: No file could be read at all.
+    """
     unread = [(name, own) for name, own in accounts if _unread(own)]
     if len(unread) == len(accounts):
         name, own = unread[0]
         reason = next(reason for what, reason in own.left if what == "file")
         raise ValueError(f"{name}: {reason}; allowed: {', '.join(FORMATS)}")
-    document = _document(accounts)
-    return document | {"out": out, "seconds": round(time.monotonic() - start, 3)}
+    return _document(accounts)
 
 
 def _unread(account: Account) -> bool:

@@ -20,6 +20,7 @@ from models.methods.base import Analysis, AssimilationMethod
 from models.normalization import Statistics
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
+from models.observations.quality.control import screen_departures
 from models.observations.table import background_check
 from models.randomness import torch_generator
 from models.state import StateSpec
@@ -28,6 +29,7 @@ from tasks.experiment import Experiment
 from tasks.forecast import read_background
 from tasks.ingest import OBSERVATIONS
 from tasks.ledger import Attempt, StageResult
+from tasks.observing import Observing
 from tasks.runtime import Runtime
 from tasks.store import join, write_bytes
 from tasks.timing import Stopwatch
@@ -59,6 +61,10 @@ class Parts(Protocol):
     @property
     def method(self) -> AssimilationMethod:
         """The assimilation method."""
+
+    @property
+    def observing(self) -> Observing | None:
+        """How real observations are treated; None where they are drawn."""
 
 
 def assimilate(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResult:
@@ -107,18 +113,30 @@ def check_background(
     """Add O-B and the background error to the used rows, and reject what is far off."""
     observations = to_observations(table, parts.spec, background)
     o_minus_b = departures(observations, background.x_b)
-    statistics = parts.statistics
-    error = (statistics.std * statistics.error_std)[None, :, None, None]
-    error = error.expand_as(background.x_b[:1]).contiguous()
-    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
-    sigma_o = observations.error.double().numpy()
-    if len(o_minus_b):
-        size = np.median(np.abs(o_minus_b) / np.hypot(sigma_o, sigma_b)) / NORMAL_MEDIAN
-        sigma_b = sigma_b * max(1.0, float(size))
+    sigma_b = background_errors(observations, o_minus_b, parts.statistics)
     table = with_used(table, "o_minus_b", o_minus_b)
     table = with_used(table, "background_error", sigma_b)
+    if parts.observing is not None:
+        moment, control = parts.observing.moment(background.cycle_time), parts.observing.control
+        assumed = table["background_error"].to_numpy(np.float64)
+        return screen_departures(table, control, moment, assumed)
     factor = parts.experiment.config.observations.background_check
     return background_check(table, table["o_minus_b"], table["background_error"], factor)
+
+
+def background_errors(
+    observations: Observations, o_minus_b: Numbers, statistics: Statistics
+) -> Numbers:
+    """Return the background-error standard deviations that the check assumes [SI]."""
+    shape = observations.operator.shape
+    error = (statistics.std * statistics.error_std)[None, :, None, None]
+    error = error.expand(1, *shape).contiguous()
+    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
+    if not len(o_minus_b):
+        return np.asarray(sigma_b)
+    expected = np.hypot(observations.error.double().numpy(), sigma_b)
+    size = np.median(np.abs(o_minus_b) / expected) / NORMAL_MEDIAN
+    return np.asarray(sigma_b * max(1.0, float(size)))
 
 
 def departures(observations: Observations, x: States) -> Numbers:

@@ -27,6 +27,7 @@ from models.normalization import Statistics
 from models.observations.networks import Network, observed_fields
 from models.state import StateSpec, embedded_spec
 from tasks.experiment import Experiment, window_of
+from tasks.observing import Observing, error_digest, files_of
 from tasks.reference import Reference
 from tasks.reference_gridded import NetcdfReference, ZarrReference
 from tasks.reference_nature import NatureReference
@@ -148,6 +149,21 @@ class Components:
             except ValueError as error:
                 raise ValueError(f"observations.network.variables: {error}") from None
         return network
+
+    def observing(self, spec: StateSpec) -> Observing | None:
+        """Return how real observations are treated, None where they are drawn.
+
+        Raises:
+            ValueError: The error table that is named is none.
+        """
+        files = files_of(self.config)
+        if files is None:
+            return None
+        found = Observing(files, spec, self.config)
+        _ = found.errors, found.control  # wrong settings are found here
+        if digest := error_digest(files.errors):
+            self.digests["errors"] = digest
+        return found
 
     def statistics(self, spec: StateSpec) -> Statistics:
         """Return climatology and standard deviations, which must be of the reference's states."""

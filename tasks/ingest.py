@@ -1,4 +1,10 @@
-"""Ingest: the observations of a cycle, drawn from the reference, validated and screened."""
+"""Ingest: the observations of a cycle, drawn from the reference or read from files, and judged.
+
+What needs no background is judged here; the rest is, with the background, in the analysis.
+"""
+
+import json
+import sys
 
 import pandas as pd
 import torch
@@ -6,24 +12,37 @@ import torch
 from models.observations.networks import draw_network
 from models.observations.table import screen, validate_table
 from tasks import archive
+from tasks.experiment import cycle_name
+from tasks.ingest_files import Found, judge_reports, read_window
 from tasks.ledger import Attempt, StageResult
+from tasks.observing import Observing, files_of
 from tasks.runtime import Runtime
-from tasks.store import join
+from tasks.simulate import simulate
+from tasks.store import exists, join, write_bytes
 from tasks.timing import Stopwatch
 
-__all__ = ["OBSERVATIONS", "draw", "ingest", "missing_sources"]
+__all__ = ["FOUND", "OBSERVATIONS", "draw", "ingest", "missing_sources"]
 
-OBSERVATIONS = "observations.parquet"
+OBSERVATIONS, FOUND = "observations.parquet", "files.json"
 
 
 def ingest(runtime: Runtime, time: pd.Timestamp, attempt: Attempt) -> StageResult:
     """Write the table of observations with `used` and the reason why not."""
     watch = Stopwatch()
-    table = draw(runtime, time, watch)
+    summary: dict[str, object] = {}
+    if runtime.observing is None:
+        table = draw(runtime, time, watch)
+    else:
+        table, found = read(runtime, runtime.observing, time, watch)
+        summary = {"files": len(found.accounts), "unread": len(found.unread)}
+        write_bytes(join(attempt.address, FOUND), account_of(found))
+        if problem := found.sentence():
+            sys.stderr.write(f"losda: observations of cycle {cycle_name(time)}: {problem}\n")
+            summary["problem"] = problem
     with watch.part("write"):
         archive.write_table(join(attempt.address, OBSERVATIONS), table)
     used = int(table["used"].sum())
-    return StageResult(watch.seconds, {"observations": len(table), "used": used})
+    return StageResult(watch.seconds, {"observations": len(table), "used": used} | summary)
 
 
 def draw(runtime: Runtime, time: pd.Timestamp, watch: Stopwatch) -> pd.DataFrame:
@@ -37,12 +56,55 @@ def draw(runtime: Runtime, time: pd.Timestamp, watch: Stopwatch) -> pd.DataFrame
         return screen(validate_table(table), runtime.spec, window.limits(time))
 
 
+def read(
+    runtime: Runtime, observing: Observing, time: pd.Timestamp, watch: Stopwatch
+) -> tuple[pd.DataFrame, Found]:
+    """Return the judged observations of the files of a cycle's window, and what was read."""
+    moment = observing.moment(time)
+    with watch.part("read"):
+        found = read_window(observing, moment)
+    table = found.table
+    if observing.files.simulation is not None:
+        with watch.part("reference"):
+            truth = {own: runtime.truth(own) for own in moment.compared_at}
+        with watch.part("draw"):
+            seed = runtime.experiment.config.seed
+            table = simulate(table, observing, moment, truth, time, seed)
+    with watch.part("judge"):
+        return judge_reports(table, observing, moment, runtime.statistics), found
+
+
+def account_of(found: Found) -> bytes:
+    """Return what is in the files, as JSON."""
+    document = {
+        "missing": found.missing,
+        "files": {
+            name: {
+                "messages": own.messages,
+                "reports": own.reports,
+                "values": own.values,
+                "kept": sum(own.kept.values()),
+                "left": {f"{what}: {reason}": n for (what, reason), n in sorted(own.left.items())},
+                "damaged": dict(own.damages),
+            }
+            for name, own in found.accounts.items()
+        },
+    }
+    return json.dumps(document, indent=1).encode()
+
+
 def missing_sources(runtime: Runtime, time: pd.Timestamp) -> tuple[str, ...]:
     """Return the sources of which not all observations of a cycle can be had.
 
-    All are drawn from the reference, so it is all of them if it does not reach the window's end.
+    Drawn ones can be had if the reference reaches the window's end; of files each source says so
+    itself, by a file of its own. Without any they are awaited until the cutoff.
     """
-    window = runtime.experiment.window
+    config, window = runtime.experiment.config, runtime.experiment.window
+    files = files_of(config)
+    if files is not None:
+        said = (one.source for one in files.complete if exists(time.strftime(one.address)))
+        there = set(said)
+        return tuple(name for name in config.observations.sources if name not in there)
     if all(runtime.reference_reaches(own) for own in window.times(time)):
         return ()
-    return runtime.experiment.config.observations.sources
+    return config.observations.sources

@@ -38,6 +38,7 @@ from models.state import StateSpec
 from tasks.assimilate import analyze
 from tasks.components import Components
 from tasks.experiment import Experiment
+from tasks.ingest_files import judge_reports
 from tasks.timing import Stopwatch
 
 __all__ = ["Assimilation", "Result"]
@@ -71,6 +72,7 @@ class Assimilation:
         spec: Layout of the states.
         statistics: Climatology and standard deviations.
         method: The assimilation method.
+        observing: How real observations are treated; None where the configuration draws them.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Assimilation:
         self.spec = state_of(parts)
         self.statistics: Statistics = parts.statistics(self.spec)
         self.method: AssimilationMethod = parts.method(self.statistics, self.spec)
+        self.observing = parts.observing(self.spec)
 
     def __call__(
         self,
@@ -149,10 +152,11 @@ class Assimilation:
     def table(self, observations: pd.DataFrame, states: WindowBackground) -> pd.DataFrame:
         """Return the observations screened for the window of the analysis."""
         lacking = (pair for pair in UNKNOWN.items() if pair[0] not in observations)
-        completed = observations.assign(**dict(lacking))  # type: ignore[arg-type]
-        return screen(
-            validate_table(completed), self.spec, self.experiment.window.limits(states.cycle_time)
-        )
+        table = validate_table(observations.assign(**dict(lacking)))  # type: ignore[arg-type]
+        if self.observing is not None:
+            moment = self.observing.moment(states.cycle_time)
+            return judge_reports(table, self.observing, moment, self.statistics)
+        return screen(table, self.spec, self.experiment.window.limits(states.cycle_time))
 
     def dataset(self, x: Float[Tensor, "member field lat lon"], time: pd.Timestamp) -> xr.Dataset:
         """Return states of one time as the archive of an experiment holds them."""

@@ -18,7 +18,7 @@ CONFIGURATION = {
 }
 CHECKPOINTS = {
     "forecast": ("reference", "emulator", "forecast_model"),
-    "observations": ("reference", "statistics"),
+    "observations": ("reference", "statistics", "errors"),
     "analysis": ("statistics", "autoencoder", "denoiser", "background_error"),
     "verification": ("reference", "statistics", "emulator", "forecast_model"),
 }

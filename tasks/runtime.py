@@ -20,6 +20,7 @@ from models.observations.networks import Network
 from models.state import StateSpec
 from tasks import components
 from tasks.experiment import Experiment
+from tasks.observing import Observing
 from tasks.plan import Plan
 from tasks.reference import Reference
 from tasks.timing import working
@@ -42,6 +43,7 @@ class Runtime:
         forecast_model: The model of background, free run and forecasts.
         method: The assimilation method.
         network: Where observations are drawn.
+        observing: How real observations are treated; None where they are drawn.
         ahead: States of the reference that were read ahead.
     """
 
@@ -53,6 +55,7 @@ class Runtime:
     forecast_model: ForecastModel
     method: AssimilationMethod
     network: Network
+    observing: Observing | None = None
     ahead: dict[pd.Timestamp, Tensor] = field(default_factory=dict)
 
     def truth(self, time: pd.Timestamp) -> Float[Tensor, "field lat lon"]:
@@ -111,6 +114,7 @@ def _build(experiment: Experiment) -> Runtime:
     parts = components.Components(config)
     reference = parts.checked_reference(experiment)
     statistics = parts.statistics(reference.spec)
+    observing = parts.observing(reference.spec)
     return Runtime(
         experiment=experiment,
         plan=Plan.of(experiment, parts.digests),
@@ -120,4 +124,5 @@ def _build(experiment: Experiment) -> Runtime:
         forecast_model=parts.forecast_model(statistics, reference.spec),
         method=parts.method(statistics, reference.spec),
         network=parts.network(reference.spec),
+        observing=observing,
     )

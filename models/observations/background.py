@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.observations.operator import InterpolationOperator
+from models.observations.mixed import ObservationOperator
 
 __all__ = ["WindowBackground"]
 
@@ -48,7 +48,7 @@ class WindowBackground:
         return self.states[self.cycle_time]
 
     def offset(
-        self, operator: InterpolationOperator, times: pd.Series
+        self, operator: ObservationOperator, times: pd.Series
     ) -> Float[Tensor, "member obs"] | None:
         """Return H(x_b(t_o)) − H(x_b(t)) [SI], with the state nearest in time to t_o.
 

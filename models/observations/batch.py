@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.observations.background import WindowBackground
-from models.observations.operator import InterpolationOperator
+from models.observations.mixed import ObservationOperator, build_operator
 from models.state import StateSpec
 
 __all__ = ["Observations", "to_observations"]
@@ -32,7 +32,7 @@ class Observations:
 
     y: Float[Tensor, "obs"]
     error: Float[Tensor, "obs"]
-    operator: InterpolationOperator
+    operator: ObservationOperator
     offset: Float[Tensor, "member obs"] | None = None
 
     def equivalents(self, x: Float[Tensor, "member field lat lon"]) -> Float[Tensor, "member obs"]:
@@ -63,7 +63,7 @@ def to_observations(
             compares all at the time of the states.
     """
     rows = table[table["used"]] if "used" in table else table
-    operator = InterpolationOperator.from_table(rows, spec)
+    operator = build_operator(rows, spec)
     offset = None if background is None else background.offset(operator, rows["time"])
     return Observations(tensor(rows["observation"]), tensor(rows["error"]), operator, offset)
 

@@ -26,6 +26,7 @@ __all__ = [
     "relative_to_specific_humidity",
     "saturation_vapour_pressure",
     "specific_humidity",
+    "standard_temperature",
     "station_to_surface_pressure",
     "virtual_temperature",
     "wind_components",
@@ -185,3 +186,13 @@ def pressure_to_height(pressure: Array) -> Array:
             )
             height = np.where(ratio <= 1.0, base + rise, height)
     return np.where(height <= TOP, height, np.nan)
+
+
+def standard_temperature(height: Array) -> Array:
+    """Return the temperature [K] at a pressure altitude [m] in the ICAO standard atmosphere."""
+    inside = (height >= LAYERS[0][0]) & (height <= TOP)
+    own = np.where(inside, height, np.nan)
+    temperature = np.full(np.shape(height), np.nan)
+    for base, at_base, lapse in LAYERS:
+        temperature = np.where(own >= base, at_base + lapse * (own - base), temperature)
+    return temperature

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from models.observations.operator import InterpolationOperator
+from models.observations.mixed import ObservationOperator
 from models.state import StateSpec
 
 __all__ = [
@@ -83,9 +83,7 @@ def unit_vectors(
     return torch.stack([north.cos() * east.cos(), north.cos() * east.sin(), north.sin()], -1)
 
 
-def observation_positions(
-    operator: InterpolationOperator, spec: StateSpec
-) -> ObservationPositions:
+def observation_positions(operator: ObservationOperator, spec: StateSpec) -> ObservationPositions:
     """Return where each observation of an operator is.
 
     Args:
