@@ -43,11 +43,12 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
     return document | {"wall_seconds": wall, "busy_seconds": busy, "overhead": 1 - busy / wall}
 
 
-def start_api(experiment: Experiment) -> server.PrefectApi:
-    """Begin to start the Prefect API, before torch is loaded."""
+def start_api(experiment: Experiment | None = None) -> server.PrefectApi:
+    """Begin to start the Prefect API, before torch is loaded for an experiment."""
     # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses,
     # but for a forecast model that is one.
-    scripted = getattr(experiment.config.forecast_model, "torchscript", False)
+    model = None if experiment is None else experiment.config.forecast_model
+    scripted = getattr(model, "torchscript", False)
     os.environ.setdefault("PYTORCH_JIT", str(int(scripted)))
     return server.start()
 

@@ -126,8 +126,9 @@ def _listen() -> None:
 @reported
 def _run(directory: str, name: str) -> None:
     from flows.running import start_api
+    from tasks.streams import read_reprocessing
 
-    api = start_api()
+    api = start_api(read_reprocessing(directory).whole)
     try:
         from flows.reprocessing import stream
 
