@@ -20,7 +20,7 @@ from configs.describe import describe
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
-RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_TRACEBACK"})
+RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_S3_TIMEOUT", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

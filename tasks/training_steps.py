@@ -25,6 +25,7 @@ from models.training.losses import (
     autoencoder_loss,
     denoiser_loss,
     draw_anomalies,
+    expect_anomalies,
     model_error_loss,
 )
 from models.training.trainer import Trainer, TrainingSettings
@@ -146,7 +147,8 @@ def train_autoencoder(
         options = bench.settings.autoencoder
         loss = autoencoder_loss(autoencoder, trajectories, statistics, bench.area, options.batch)
         settings = TrainingSettings(options.iterations, seed=bench.settings.seed)
-        trainer = Trainer(autoencoder, loss, settings)
+        expect = expect_anomalies(trajectories, options.batch)
+        trainer = Trainer(autoencoder, loss, settings, expect)
         bench.workshop.train("autoencoder", trainer, bench.progress("autoencoder"))
         autoencoder.standardize_latent(sample)
         curve = {"loss_curve": torch.tensor(trainer.curve)}
