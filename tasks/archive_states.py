@@ -37,7 +37,8 @@ class ArchiveStates:
 
     def __getitem__(self, index: tuple[int, int]) -> NDArray[np.float32]:
         """Return the state at (time, 0)."""
-        return self._read((index[0],))[0]
+        state: NDArray[np.float32] = self._read((index[0],))[0]
+        return state
 
     def batch(self, pairs: Pairs) -> NDArray[np.float32]:
         """Return the states of several samples, which may have been expected."""
@@ -57,4 +58,4 @@ class ArchiveStates:
         """Read states; each time once, in the order of the archive."""
         once, where = np.unique(np.asarray(numbers), return_inverse=True)
         states: NDArray[np.float32] = self.reference.states(list(self.times[once])).numpy()
-        return states if np.array_equal(where, np.arange(len(once))) else states[where]
+        return states if np.array_equal(where, np.arange(len(once))) else np.take(states, where, 0)

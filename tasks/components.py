@@ -121,7 +121,7 @@ class Components:
             ValueError: The configuration has no data, they do not fit, or they cannot be read.
         """
         options = self.config.reference
-        if isinstance(options, NatureOptions):
+        if options.kind == "nature":
             raise ValueError("reference.kind: 'nature'; allowed here: 'netcdf', 'zarr'")
         kind = NetcdfReference if isinstance(options, NetcdfOptions) else ZarrReference
         where = options.address, options.variables, options.region, options.coarsen

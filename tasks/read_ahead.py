@@ -14,7 +14,6 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from models.state import StateSpec
 from tasks.reference_gridded import GriddedReference
 
 __all__ = ["ReadAhead"]
@@ -26,7 +25,9 @@ BLOCK_BYTES = 2**27
 class ReadAhead:
     """A gridded reference behind a window of states; implements `tasks.reference.Reference`."""
 
-    def __init__(self, reference: GriddedReference, step: pd.Timedelta, budget: int = BUDGET) -> None:
+    def __init__(
+        self, reference: GriddedReference, step: pd.Timedelta, budget: int = BUDGET
+    ) -> None:
         """Read ahead.
 
         Args:
@@ -34,7 +35,7 @@ class ReadAhead:
             step: Time between the states that will be asked for.
             budget: Most bytes of states that are kept.
         """
-        self.reference, self.step = reference, step
+        self.reference, self.step, self.spec = reference, step, reference.spec
         most = max(1, min(BLOCK_BYTES, budget // 4) // reference.state_bytes)
         #: States in a block: as many steps as one chunk of the data has times, if they fit.
         self.block = max(1, min(most, reference.chunk))
@@ -42,11 +43,6 @@ class ReadAhead:
         self._blocks: OrderedDict[pd.Timestamp, Future[Tensor]] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="read-ahead")
-
-    @property
-    def spec(self) -> StateSpec:
-        """Layout of the states."""
-        return self.reference.spec
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -100,5 +96,3 @@ class ReadAhead:
         while len(self._blocks) > self.kept:
             self._blocks.popitem(last=False)
         return found
-
-

@@ -107,7 +107,9 @@ def decode_times(ds: xr.Dataset, array: xr.DataArray, where: str) -> pd.Datetime
     if not len(times):
         raise ValueError(f"{where}: variable {array.name!r} has no times")
     if times.hasnans:
-        raise ValueError(f"{where}: {int(times.isna().sum())} of {len(times)} times are missing values")
+        raise ValueError(
+            f"{where}: {int(np.isnat(times.values).sum())} of {len(times)} times are missing values"
+        )
     if not times.is_unique:
         twice = times[times.duplicated()][0]
         raise ValueError(f"{where}: the times must ascend without repetition; {twice} comes twice")

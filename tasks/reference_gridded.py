@@ -148,7 +148,9 @@ class NetcdfReference(GriddedReference):
         addresses = [join(address, v.file) if v.file else address for v in variables]
         files = {where: open_netcdf(where) for where in dict.fromkeys(addresses)}
         pairs = zip(variables, addresses, strict=True)
-        super().__init__([find_source(files[where], v, region, where, coarsen) for v, where in pairs])
+        super().__init__(
+            [find_source(files[where], v, region, where, coarsen) for v, where in pairs]
+        )
 
 
 class ZarrReference(GriddedReference):

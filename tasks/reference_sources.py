@@ -130,9 +130,7 @@ def find_source(
 
 def view_of(array: xr.DataArray, where: str, coarsen: int) -> GridView:
     """Return how the rows and columns of an array make a state."""
-    latitude, longitude = (
-        array[name].values.astype(float) for name in ("latitude", "longitude")
-    )
+    latitude, longitude = (array[name].values.astype(float) for name in ("latitude", "longitude"))
     try:
         return GridView.of(latitude, longitude, coarsen)
     except ValueError as error:

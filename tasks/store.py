@@ -206,11 +206,11 @@ def _make_folder(folder: Path) -> list[Path]:
 
 
 @_told
-def _create_on_s3(address: str, data: bytes) -> bool:
+def _create_on_s3(address: Address, data: bytes) -> bool:
     for attempt in range(CONFLICT_RETRIES):
         try:
             with _bucket_of(address):
-                _s3().pipe_file(address, data, mode="create")
+                _s3().pipe_file(str(address), data, mode="create")
             return True
         except FileExistsError:
             return False

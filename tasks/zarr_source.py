@@ -9,7 +9,7 @@ line (`tasks.remote`).
 from typing import Any
 
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from tasks.remote import client_address, explained, remote_options
@@ -26,7 +26,9 @@ class MissingChunkError(ValueError):
 class CompleteStore(WrapperStore[Store]):
     """Any store, whose chunks must all be there."""
 
-    def __init__(self, store: Store, address: str = "", exempt: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, store: Store, address: str = "", exempt: frozenset[str] = frozenset()
+    ) -> None:
         """Wrap a store.
 
         Args:
@@ -52,11 +54,14 @@ class CompleteStore(WrapperStore[Store]):
             MissingChunkError: A chunk is not there.
         """
         with explained(self.address):
-            found: Buffer | None = await self._store.get(key, prototype, byte_range)
+            kind = prototype or default_buffer_prototype()
+            found: Buffer | None = await self._store.get(key, kind, byte_range)
         array, _, name = key.partition("/")
         chunk = key.rsplit("/", 1)[-1] not in METADATA
         if found is None and name and chunk and array not in self.exempt:
-            raise MissingChunkError(f"{self.address}: chunk {key!r} is missing; the copy is incomplete")
+            raise MissingChunkError(
+                f"{self.address}: chunk {key!r} is missing; the copy is incomplete"
+            )
         return found
 
 
