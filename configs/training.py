@@ -1,8 +1,8 @@
 """How `losda train` makes the components."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Model, Time
 
@@ -65,8 +65,16 @@ class ModelError(Model):
 class Denoiser(Model):
     """Architecture and training of the prior."""
 
+    network: Literal["unet", "transformer"] = "unet"
+    """What depends on the flow: a U-net, or a transformer as published."""
+    covariance: Literal["full", "separable"] = "full"
+    """Correlations between all latent channels, or for large latent states of turned channels."""
     hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 64
-    """Channels at the finest level."""
+    """Channels at the finest level, or of a token."""
+    depth: Count = 12
+    """Blocks of a transformer."""
+    heads: Count = 8
+    """Heads of its attention, which divide the channels."""
     deep: Annotated[int, Field(ge=8, multiple_of=8)] = 96
     """Channels at the coarser levels."""
     iterations: Annotated[int, Field(ge=0)] = 400
@@ -89,6 +97,14 @@ class Denoiser(Model):
     """Sets of 16 forecasts from the truth, for the first generation."""
     weight_decay: Positive = 0.02
     """Weight decay."""
+
+    @model_validator(mode="after")
+    def _heads_divide_the_channels(self) -> Self:
+        if self.network == "transformer" and self.hidden % self.heads:
+            raise ValueError(
+                f"train.denoiser.heads: {self.heads}; must divide hidden ({self.hidden})"
+            )
+        return self
 
 
 class BackgroundError(Model):

@@ -190,8 +190,9 @@ def build_denoiser(bench: Bench, autoencoder: Autoencoder, basis: int) -> Latent
         poles=autoencoder.shape.poles,
         features=len(bench.features),
         basis=basis,
-        hidden=options.hidden,
-        deep=options.deep,
+        **options.model_dump(
+            include={"hidden", "deep", "network", "depth", "heads", "covariance"}
+        ),
         error_hidden=bench.settings.model_error.hidden,
         error_blocks=bench.settings.model_error.blocks,
     )
