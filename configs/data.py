@@ -64,6 +64,8 @@ class _DataReference(Model):
     """The state."""
     region: Region | None = None
     """Use only this box."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns that the states must have, if known beforehand."""
     coarsen: Annotated[int, Field(ge=1, le=64)] = 1
     """Average so many rows and columns of the data's grid to one, weighted by area."""
 

@@ -126,6 +126,12 @@ class Emulator(Model):
 
     iterations: Count = 1500
     """Steps of the optimizer."""
+    hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels of the network."""
+    blocks: Annotated[int, Field(ge=0)] = 3
+    """Residual blocks."""
+    batch: Count = 64
+    """Forecasts for each step."""
 
 
 class Train(Model):
@@ -139,6 +145,8 @@ class Train(Model):
     """Training period, where the reference is data."""
     validation: Period | None = None
     """Validation period, where the reference is data."""
+    error_forecasts: Count = 60
+    """Sets of 16 forecasts over 24 h that give the background error, where the reference is data."""
     autoencoder: Autoencoder = Autoencoder()
     """The autoencoder."""
     model_error: ModelError = ModelError()

@@ -4,6 +4,7 @@
     ingest                                                real observations
     drive | hold | release                                in operations
     benchmark | tune | train | registry | check | world   methods, components, settings
+    rehearse                                              data that are not there yet
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
 standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
@@ -24,6 +25,7 @@ from flows.errors import one_line, reported
 from flows.operating import drive, gc, hold, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 from flows.registering import registry
+from flows.rehearsing import rehearse
 
 __all__ = ["app"]
 
@@ -34,7 +36,7 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-for command in (drive, gc, hold, registry, release, rerun):
+for command in (drive, gc, hold, registry, rehearse, release, rerun):
     app.command(command)
 
 Form = Annotated[str | None, Parameter(name="--format")]

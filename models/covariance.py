@@ -3,7 +3,7 @@
 Where longitude is a circle, errors are taken as homogeneous along it, and the covariance is kept
 as a kernel between a point and its neighbors within a few cells,
 
-    K[Δ, j, d] = E[r(·, j, i) r(·, j + d, i + Δ)ᵀ] ρ(Δ, d),
+    K[Δ, j, d] = E[r(·, j, i + Δ) r(·, j + d, i)ᵀ] ρ(Δ, d),
 
 a matrix between channels for each zonal lag Δ, latitude j and meridional lag d, localized by
 Gaspari and Cohn's function ρ of compact support. Its Fourier transform in Δ gives one Hermitian

@@ -126,6 +126,11 @@ class Components:
         kind = NetcdfReference if isinstance(options, NetcdfOptions) else ZarrReference
         where = options.address, options.variables, options.region, options.coarsen
         found: GriddedReference = kind(*where)
+        if options.grid is not None and found.spec.grid.shape != options.grid:
+            raise ValueError(
+                f"{options.address}: {found.spec.grid.shape} rows and columns; "
+                f"reference.grid: {options.grid}"
+            )
         try:
             statistics = self.load("statistics")
         except ComponentNotFoundError:

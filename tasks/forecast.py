@@ -4,6 +4,7 @@ Where the observations of a window have several times, the background is written
 (see `models.observations.background`); the forecast then goes on past the cycle time.
 
 The first of both is the first guess: the model run over `first_guess.lead` from the reference.
+Every background can be such a forecast, over `background.lead`; only the free run then goes on.
 Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
 10.1111/j.1600-0870.1983.tb00189.x). Where the lead has fewer steps than there are members, the
 others are such a member plus half the difference of two more, so that no two are the same.
@@ -66,17 +67,25 @@ def run_model(
 
 def first_guess(runtime: Runtime, watch: Stopwatch) -> WindowBackground:
     """Return the states at the first cycle time that never saw an observation."""
+    options = runtime.experiment.config
+    lead = getattr(options.background, "lead", options.first_guess.lead)
+    return from_reference(runtime, runtime.experiment.start, pd.Timedelta(lead), watch)
+
+
+def from_reference(
+    runtime: Runtime, time: pd.Timestamp, lead: pd.Timedelta, watch: Stopwatch
+) -> WindowBackground:
+    """Return forecasts for a cycle time over `lead` from the reference, lagged for the members."""
     experiment, members = runtime.experiment, []
-    lead = pd.Timedelta(experiment.config.first_guess.lead)
     for member in range(min(experiment.members, lead // experiment.step)):
-        begin = experiment.first_guess_time + member * experiment.step
+        begin = time - lead + member * experiment.step
         with watch.part("reference"):
             x = runtime.truth(begin)
         with watch.part("model"):
-            members.append(run_model(runtime, x[None], begin, experiment.start).states)
-    lagged = {time: torch.cat([member[time] for member in members]) for time in members[0]}
-    states = {time: more_members(x, experiment.members) for time, x in lagged.items()}
-    return WindowBackground(experiment.start, states)
+            members.append(run_model(runtime, x[None], begin, time).states)
+    lagged = {t: torch.cat([member[t] for member in members]) for t in members[0]}
+    states = {t: more_members(x, experiment.members) for t, x in lagged.items()}
+    return WindowBackground(time, states)
 
 
 def more_members(x: States, count: int) -> States:
@@ -100,6 +109,13 @@ def next_states(
 ) -> tuple[WindowBackground, Float[Tensor, "1 field lat lon"]]:
     """Return background and free run, one step after the cycle before; both in one batch."""
     before = time - runtime.experiment.step
+    lead = getattr(runtime.experiment.config.background, "lead", None)
+    if lead is not None:
+        with watch.part("read"):
+            x_free = archive.read_fields(join(attempt.source(before, "forecast"), "free"))
+        with watch.part("model"):
+            free = run_model(runtime, x_free, before, time).x_b
+        return from_reference(runtime, time, pd.Timedelta(lead), watch), free
     with watch.part("read"):
         x_a = archive.read_fields(join(attempt.source(before, "analysis"), "analysis"))
         x_free = archive.read_fields(join(attempt.source(before, "forecast"), "free"))

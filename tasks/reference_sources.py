@@ -24,7 +24,7 @@ from tasks.reference_files import DIMENSIONS, decode_times
 from tasks.reference_grid import GridView
 from tasks.reference_units import conversion
 
-__all__ = ["Source", "find_source"]
+__all__ = ["LONG_NAMES", "Source", "find_source"]
 
 LONG_NAMES = {
     "z": "geopotential",

@@ -98,7 +98,7 @@ def _explanation(address: str, error: BaseException) -> Exception | None:
         return TimeoutError(
             f"{address}: no answer within {timeout():g} s (LOSDA_S3_TIMEOUT), tried {TRIES} times"
         )
-    if isinstance(error, boto.HTTPClientError):
+    if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
         return ConnectionError(f"{address}: no connection, tried {TRIES} times ({_reason(error)})")
     if isinstance(error, boto.BotoCoreError):
         return ValueError(f"{address}: {_reason(error)}")

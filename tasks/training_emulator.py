@@ -38,7 +38,8 @@ def fit_emulator(
     times = [time for t in trajectories for time in times_of(t)]
     hours = int(trajectories[0].step / pd.Timedelta(hours=1))
     options = bench.settings.emulator
-    settings = EmulatorSettings(periods[0], periods[1], hours)
+    sizes = options.model_dump(include={"hidden", "blocks", "batch"})
+    settings = EmulatorSettings(periods[0], periods[1], hours, **sizes)
     optimizer = replace(
         settings.optimizer, iterations=options.iterations, seed=bench.settings.seed
     )

@@ -123,7 +123,7 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
-    statistics = fit_error(bench, first, steps, 60)
+    statistics = fit_error(bench, first, steps, config.train.error_forecasts)
     if isinstance(forecast, Emulator):
         forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics)
     network = config.observations.network

@@ -62,7 +62,7 @@ class EmulatorSettings:
     lagged: float = 0.5
     batch: int = 64
     linear_samples: int = 512
-    linear_rows: int = 2**20
+    linear_rows: int = 2**18
     evaluate_every: int = 50
     patience: int = 4
     optimizer: TrainingSettings = OPTIMIZER
