@@ -8,10 +8,11 @@ lengths of the trainings and, unless asked otherwise, the sizes of the networks 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ class RehearsalError(ArithmeticError):
     """A command of the rehearsal failed."""
 
 
-def rehearse_config(name: str, out: str, at: str | None, full: bool, show: Show) -> Document:
+def rehearse_config(
+    name: str,
+    out: str,
+    at: str | None,
+    full: bool,
+    overrides: Sequence[str],
+    show: Show,
+) -> Document:
     """Rehearse a configuration and return what was done, in seconds and results.
 
     Args:
@@ -40,24 +48,29 @@ def rehearse_config(name: str, out: str, at: str | None, full: bool, show: Show)
         out: Local folder for the training and, without `at`, the server's data.
         at: Address of object storage, or of a folder; by default a server is started.
         full: Whether the networks have their full size.
+        overrides: Settings, as key=value, over those of the rehearsal.
         show: Shows a line of progress.
 
     Raises:
         ValueError: The configuration has no Zarr archive.
         RehearsalError: A command failed.
     """
-    config = load(name)
+    config = load(name, overrides)
     plan = rehearsal_of(config, not full)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _storage(folder, at, show) as (address, environment):
         os.environ.update(environment)
-        commands = Commands(name, plan, address, folder, show)
-        return _steps(commands, config, plan, address, folder)
+        addresses = {
+            "reference.address": f"{address}/archive.zarr",
+            "registry": f"{address}/registry",
+        }
+        commands = Commands(name, plan.settings | addresses, overrides, folder)
+        return _steps(commands, config, plan, address, show)
 
 
 def _steps(
-    commands: "Commands", config: Config, plan: Rehearsal, address: str, folder: Path
+    commands: "Commands", config: Config, plan: Rehearsal, address: str, show: Show
 ) -> Document:
     began = time.perf_counter()
     seconds: dict[str, float] = {}
@@ -66,14 +79,12 @@ def _steps(
         start = time.perf_counter()
         found = function()
         seconds[step] = round(time.perf_counter() - start, 1)
-        commands.show(f"{step}: {seconds[step]:.1f} s")
+        show(f"{step}: {seconds[step]:.1f} s")
         return found
 
-    size = timed(
-        "archive", lambda: _archive(config, plan, f"{address}/archive.zarr", commands.show)
-    )
+    size = timed("archive", lambda: _archive(config, plan, f"{address}/archive.zarr", show))
     sizes = timed("check", lambda: commands.run("check", commands.name, expect=(0, 2)))
-    train = ("train", commands.name, "--out", str(folder / "training"))
+    train = ("train", commands.name, "--out", str(commands.log.parent / "training"))
     trained = timed("train", lambda: commands.run(*train, "--registry", f"{address}/registry"))
     listed = timed(
         "registry",
@@ -128,18 +139,13 @@ def _archive(config: Config, plan: Rehearsal, address: str, show: Show) -> int:
 class Commands:
     """Runs commands of losda, each a process of its own."""
 
-    def __init__(self, name: str, plan: Rehearsal, address: str, folder: Path, show: Show) -> None:
-        """Set the settings of all of them."""
-        self.name, self.show, self.log = name, show, folder / "rehearsal.log"
-        settings = plan.settings | {
-            "reference.address": f"{address}/archive.zarr",
-            "registry": f"{address}/registry",
-        }
-        self.settings = [
-            part
-            for key, value in settings.items()
-            for part in ("--set", f"{key}={json.dumps(value)}")
-        ]
+    def __init__(
+        self, name: str, settings: Mapping[str, object], overrides: Sequence[str], folder: Path
+    ) -> None:
+        """Set the settings of all of them, and where their standard error goes."""
+        self.name, self.log = name, folder / "rehearsal.log"
+        own = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        self.settings = [part for text in (*own, *overrides) for part in ("--set", text)]
 
     def run(
         self, *arguments: str, settings: bool = True, expect: tuple[int, ...] = (0,)
@@ -153,6 +159,7 @@ class Commands:
         with self.log.open("a") as log:
             done = subprocess.run(
                 [sys.executable, "-c", MAIN, *command],
+                check=False,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -175,6 +182,8 @@ def _storage(folder: Path, at: str | None, show: Show) -> Iterator[tuple[str, di
         return
     from tasks.seaweedfs import BUCKET, s3_server
 
+    # The server ends with its block, also after SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with s3_server(folder / "s3") as server:
         show(f"S3 server at {server.endpoint}")
         yield f"s3://{BUCKET}/rehearsal", server.environment

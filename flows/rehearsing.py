@@ -4,7 +4,7 @@ import sys
 import time
 
 from flows.errors import reported
-from flows.output import Json, absolute, print_json, standard_output
+from flows.output import Json, Overrides, absolute, print_json, standard_output
 
 __all__ = ["rehearse"]
 
@@ -17,6 +17,7 @@ def rehearse(
     out: str | None = None,
     at: str | None = None,
     full: bool = False,
+    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Try a configuration on a synthetic archive of its shape: check, train, run, report.
@@ -27,6 +28,7 @@ def rehearse(
         at: Address for archive, registry and experiment, such as s3://BUCKET/NAME; by default an
             S3 server is started for the time of the rehearsal.
         full: Keep the full size of the networks, for a GPU or patience.
+        overrides: Any setting, as key=value; may be repeated.
         as_json: Print one JSON document.
     """
     from flows.rehearsal import print_rehearsal, rehearse_config
@@ -37,7 +39,6 @@ def rehearse(
 
     with standard_output(as_json):
         folder = absolute(out or f"rehearsals/{config}")
-        document = rehearse_config(
-            config, folder, None if at is None else absolute(at), full, show
-        )
+        where = None if at is None else absolute(at)
+        document = rehearse_config(config, folder, where, full, overrides or [], show)
     print_json(document) if as_json else print_rehearsal(document)

@@ -8,6 +8,7 @@ or by several at once, and the bytes come out the same. Publishing does not wait
 the attempts are safe there: after a power cut, publish the last cycles again.
 """
 
+import asyncio
 import json
 
 import pandas as pd
@@ -27,6 +28,7 @@ __all__ = [
     "open_archive",
     "publish",
     "read_fields",
+    "read_published",
     "read_table",
     "read_tables",
     "write_fields",
@@ -114,6 +116,21 @@ def open_archive(root: str, name: str) -> xr.Dataset:
     if not store.exists(store.join(_address(root, name), METADATA)):
         raise ValueError(f"{_address(root, name)}: nothing is published there")
     return store.open_dataset(_address(root, name))
+
+
+def read_published(root: str, name: str, time: pd.Timestamp) -> xr.Dataset:
+    """Return one time of a published archive, its variables read side by side.
+
+    Raises:
+        ValueError: Nothing was published, or not this time.
+    """
+    dataset = open_archive(root, name)
+    try:
+        one = dataset.sel(time=time)
+    except KeyError:
+        raise ValueError(f"{_address(root, name)}: {time.isoformat()} is not published") from None
+    loaded: xr.Dataset = asyncio.run(one.load_async())
+    return loaded
 
 
 def _address(root: str, name: str) -> str:

@@ -11,10 +11,12 @@ References:
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import google_crc32c
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -27,6 +29,8 @@ __all__ = ["METADATA", "Series", "encode_chunk", "length_of"]
 METADATA = "zarr.json"
 TIMES = 1024
 LEVEL = 1
+#: Maps of at least so many bytes are chunks of their own.
+SHARDED = 2**16
 EPOCH = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 Document = dict[str, JsonValue]
@@ -35,7 +39,22 @@ Document = dict[str, JsonValue]
 def encode_chunk(values: NDArray[np.generic]) -> bytes:
     """Return the bytes of a chunk: little endian, C order, zstd."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    return bytes(Zstd(level=LEVEL).encode(little.tobytes()))
+    return bytes(Zstd(level=LEVEL).encode(little))
+
+
+def encode_shard(maps: Sequence[NDArray[np.generic]]) -> bytes:
+    """Return the bytes of a shard: chunks one after the other, then where they are and a checksum."""
+    parts = [encode_chunk(values) for values in maps]
+    sizes = np.array([len(part) for part in parts], "<u8")
+    index = np.stack([np.cumsum(sizes) - sizes, sizes], 1).astype("<u8").tobytes()
+    checksum = google_crc32c.value(index).to_bytes(4, "little")
+    return b"".join([*parts, index, checksum])
+
+
+def is_sharded(variable: xr.Variable) -> bool:
+    """Return whether the maps of a variable are chunks of their own, in one shard for each time."""
+    maps = math.prod(variable.shape[:-2])
+    return variable.dims[:1] == ("time",) and maps > 1 and variable.nbytes >= maps * SHARDED
 
 
 def length_of(names: tuple[str, ...]) -> int:
@@ -76,7 +95,7 @@ class Series:
             position = [self.index if dim == "time" else 0 for dim in variable.dims]
             key = ".".join(["c", *map(str, position)])
             if name != "time":
-                contents[f"{name}/{key}"] = encode_chunk(variable.values)
+                contents[f"{name}/{key}"] = _encoded(variable)
         return contents
 
     def documents(self, length: int) -> dict[str, bytes]:
@@ -105,13 +124,35 @@ class Series:
         return {str(name): variable for name, variable in self.dataset.variables.items()}
 
 
+def _encoded(variable: xr.Variable) -> bytes:
+    """Return the bytes of one time of a variable."""
+    if not is_sharded(variable):
+        return encode_chunk(variable.values)
+    return encode_shard(list(variable.values.reshape(-1, *variable.shape[-2:])))
+
+
+def _codecs(variable: xr.Variable) -> list[JsonValue]:
+    """Return how the bytes of one time of a variable are made."""
+    little: Document = {"name": "bytes", "configuration": {"endian": "little"}}
+    zstd: Document = {"name": "zstd", "configuration": {"level": LEVEL, "checksum": False}}
+    if not is_sharded(variable):
+        return [little, zstd]
+    inner: list[JsonValue] = [*([1] * (variable.ndim - 2)), *variable.shape[-2:]]
+    settings: Document = {
+        "chunk_shape": inner,
+        "codecs": [little, zstd],
+        "index_codecs": [little, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": settings}]
+
+
 def _array(name: str, variable: xr.Variable, length: int) -> Document:
     """Return the metadata of one array."""
     chunk: list[JsonValue] = [TIMES] if name == "time" else [*variable.shape]
     shape: list[JsonValue] = [*variable.shape]
     if variable.dims[:1] == ("time",):
         shape[0] = length
-    zstd: Document = {"name": "zstd", "configuration": {"level": LEVEL, "checksum": False}}
     attributes = {str(key): value for key, value in variable.attrs.items()}
     document: Document = {
         "zarr_format": 3,
@@ -121,7 +162,7 @@ def _array(name: str, variable: xr.Variable, length: int) -> Document:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": "NaN" if variable.dtype.kind == "f" else 0,
-        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, zstd],
+        "codecs": _codecs(variable),
         "attributes": attributes | (EPOCH if name == "time" else {}),
         "storage_transformers": [],
     }

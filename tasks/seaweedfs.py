@@ -49,6 +49,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         FileNotFoundError: SeaweedFS is not installed.
         TimeoutError: It did not start.
     """
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     ports = _free_ports(4)
     server = S3Server(f"http://127.0.0.1:{ports[-1]}")

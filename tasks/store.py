@@ -366,5 +366,7 @@ def open_dataset(address: Address) -> "xr.Dataset":
     import xarray as xr
 
     options = s3_options() if is_remote(address) else None
-    dataset: xr.Dataset = xr.open_zarr(str(address), consolidated=False, storage_options=options)
+    dataset: xr.Dataset = xr.open_zarr(
+        str(address), chunks=None, consolidated=True, storage_options=options
+    )
     return dataset

@@ -114,7 +114,10 @@ def write_archive(
             "longitude": (np.asarray(grid.longitude), {"units": "degrees_east"}),
         }
         for name, (values, attributes) in coordinates.items():
-            array = group.create_array(name, data=values, chunks=values.shape)
+            array = group.create_array(  # a fill value of 0 would be read as missing
+                name, shape=values.shape, chunks=values.shape, dtype=values.dtype, fill_value=None
+            )
+            array[:] = values
             array.attrs.update({**attributes, "_ARRAY_DIMENSIONS": [name]})
         done = size = 0
         for block in blocks:

@@ -53,13 +53,22 @@ def fit_emulator(
     shape = EmulatorShape.of(spec, statistics, hours, settings.hidden, settings.blocks)
     emulator = Emulator.from_tensors(shape, tensors, statistics)
     scores = forecast_errors(emulator, x, times, spec, periods[1])
-    bench.report(f"emulator, RMSE in validation: {scores}")
+    bench.report(f"emulator, mean RMSE / deviation in validation: {shares(scores, statistics)}")
     return emulator, scores
 
 
 def times_of(t: Trajectories) -> list[pd.Timestamp]:
     """Return the times of a single stream."""
     return t.times(np.arange(t.length), np.zeros(t.length, np.int64))
+
+
+def shares(scores: dict[str, dict[str, float]], statistics: Statistics) -> dict[str, float]:
+    """Return the mean over the fields of each forecast's error in standard deviations."""
+    std = statistics.std.tolist()
+    return {
+        name: round(float(np.mean([e / s for e, s in zip(errors.values(), std, strict=True)])), 3)
+        for name, errors in scores.items()
+    }
 
 
 class JoinedSeries:

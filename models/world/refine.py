@@ -35,7 +35,7 @@ class Refinement:
         """
         self.coarse = HarmonicTransform(coarse, truncation)
         self.fine = HarmonicTransform(fine)
-        self.resolved = len(self.coarse.wavenumber)
+        self.resolved = min(len(self.coarse.wavenumber), len(self.fine.wavenumber))
         self._tail: Tensor | None = None
 
     def __call__(
@@ -58,7 +58,7 @@ class Refinement:
         tail = torch.stack(
             [size * noise for noise in self._noise(x.shape, len(degree), generator)]
         )
-        return self.fine.synthesis(torch.cat([c, tail], -1))
+        return self.fine.synthesis(torch.cat([c[..., : self.resolved], tail], -1))
 
     def _noise(
         self, shape: torch.Size, modes: int, generator: torch.Generator

@@ -15,7 +15,8 @@ import zarr
 from torch import Tensor
 from zarr.core.metadata import ArrayV3Metadata
 
-from models.state import StateSpec, embedded_spec
+from models.grid import LatLonGrid
+from models.state import StateSpec, Variable, embedded_spec
 from tasks import archive, store
 from tasks.archive_zarr import encode_chunk
 
@@ -265,3 +266,20 @@ def test_an_archive_that_is_none_is_named(tmp_path: Path, small_spec: StateSpec)
         store.write_bytes(tmp_path / "analysis.zarr" / "zarr.json", content)
         with pytest.raises(ValueError, match=message):
             publish(str(tmp_path), small_spec, [0])
+
+
+def test_large_maps_are_chunks_of_their_own_in_one_shard(root: str) -> None:
+    variable = Variable("t", "air_temperature", "K", (500.0, 850.0))
+    surface = Variable("msl", "air_pressure_at_mean_sea_level", "Pa")
+    axes = np.linspace(-89.0, 89.0, 96), np.arange(180) * 2.0
+    grid = LatLonGrid(*(tuple(axis.tolist()) for axis in axes))
+    spec = StateSpec((variable, surface), grid, "pressure")
+    publish(root, spec, [0, 1], members=2)
+    metadata = json.loads(store.read_bytes(store.join(root, "analysis.zarr/t/zarr.json")))
+    assert metadata["codecs"][0]["configuration"]["chunk_shape"] == [1, 1, 1, 96, 180]
+    for k in range(2):
+        one = archive.read_published(root, "analysis", START + k * STEP)
+        x = torch.cat([spec.to_tensor(one.sel(member=m)) for m in range(2)])
+        assert torch.equal(x, states(spec, k, 2))
+    with pytest.raises(ValueError, match="2001-01-01T12:00:00 is not published"):
+        archive.read_published(root, "analysis", START + 2 * STEP)
