@@ -8,7 +8,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 export MALLOC_TRIM_THRESHOLD_ := 536870912
 export MALLOC_TOP_PAD_ := 67108864
 
-.PHONY: install run test lint bench clean
+.PHONY: install run test lint bench rehearse clean
 
 install: $(VENV)/.installed
 
@@ -32,5 +32,8 @@ test: install lint
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
+rehearse: install
+	$(BIN)/losda rehearse era5
+
 clean:
-	rm -rf $(VENV) experiments
+	rm -rf $(VENV) experiments rehearsals

@@ -25,6 +25,7 @@ from configs.rehearsal import Rehearsal, rehearsal_of
 __all__ = ["print_rehearsal", "rehearse_config"]
 
 MAIN = "from flows.cli import app; app()"
+TRIES = 3
 Document = dict[str, Any]
 Show = Callable[[str], None]
 
@@ -152,24 +153,27 @@ class Commands:
     ) -> Document:
         """Run a command and return its JSON document.
 
+        What failed (exit code 1) and not for its input is tried again: it goes on where it was.
+
         Raises:
             RehearsalError: It ended with another code than was expected.
         """
         command = [*arguments, *(self.settings if settings else []), "--json"]
-        with self.log.open("a") as log:
-            done = subprocess.run(
-                [sys.executable, "-c", MAIN, *command],
-                check=False,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        for _ in range(TRIES):
+            with self.log.open("a") as log:
+                done = subprocess.run(
+                    [sys.executable, "-c", MAIN, *command],
+                    check=False,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                )
+            if done.returncode != 1:
+                break
         if done.returncode not in expect:
             lines = self.log.read_text().strip().splitlines()
             last = lines[-1] if lines else "nothing was said"
-            raise RehearsalError(
-                f"losda {' '.join(arguments)}: exit code {done.returncode}: {last}"
-            )
+            raise RehearsalError(f"losda {' '.join(arguments)}: exit {done.returncode}: {last}")
         document: Document = json.loads(done.stdout)
         return document
 
