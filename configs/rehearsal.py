@@ -49,6 +49,7 @@ SHORT: Mapping[str, object] = {
     "train.background_error.forecasts": 1,
     "train.background_error.generations": 0,
     "train.error_forecasts": 1,
+    "train.in_memory": 0,
     "train.judged_cycles": 10,
     "observations.network.fraction": 0.05,
     "verification.forecast_lead": "P1D",

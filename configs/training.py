@@ -145,6 +145,8 @@ class Train(Model):
     """Training period, where the reference is data."""
     validation: Period | None = None
     """Validation period, where the reference is data."""
+    in_memory: Annotated[float, Field(ge=0)] = 2.0
+    """Data up to so many GB are read at once; of more, batches are read as they are needed."""
     error_forecasts: Count = 60
     """Sets of 16 forecasts over 24 h that give the background error, where the reference is data."""
     autoencoder: Autoencoder = Autoencoder()

@@ -33,7 +33,6 @@ Report = Callable[[str], None]
 FIRST_YEAR = 2001
 PARTS = 2
 STEP = pd.Timedelta(hours=6)
-IN_MEMORY = 2**31
 #: First time of each segment of the nature run on which experiments run: not of the training.
 SEGMENTS = {
     "validation": "2004-01-01",
@@ -144,7 +143,7 @@ def period_trajectories(
 ) -> tuple[StateSpec, Trajectories]:
     """Return the states of the reference's data in a period, as one stream.
 
-    Up to IN_MEMORY bytes are read at once; of more, a state is read when it is asked for.
+    Up to `train.in_memory` are read at once; of more, a state is read when it is asked for.
     """
     from tasks.components import Components
 
@@ -152,7 +151,7 @@ def period_trajectories(
     step = pd.Timedelta(config.step)
     reference.check(pd.Timestamp(period.start), pd.Timestamp(period.end), step)
     times = pd.date_range(period.start, period.end, freq=step)
-    if len(times) * reference.state_bytes > IN_MEMORY:
+    if len(times) * reference.state_bytes > config.train.in_memory * 1e9:
         states: StateArray = ArchiveStates(reference, times)
     else:
         states = reference.states(list(times)).numpy()[:, None]
