@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,10 +16,14 @@ import xarray as xr
 
 from configs.data import DataVariable
 from models.grid import LatLonGrid
+from models.training.losses import expect_anomalies, numpy_from
+from models.training.trainer import Trainer, TrainingSettings
+from models.training.trajectories import Trajectories
 from tasks import store
 from tasks.archive_states import ArchiveStates
 from tasks.read_ahead import ReadAhead
 from tasks.reference_gridded import ZarrReference
+from tasks.workshop import Workshop
 
 HOURS, START = pd.Timedelta(hours=6), pd.Timestamp("2020-02-28")
 TIMES = pd.date_range(START, periods=8, freq="6h")
@@ -354,3 +358,56 @@ def test_a_server_that_never_answers_is_said_in_one_line(
 ) -> None:
     with pytest.raises(TimeoutError, match=r"no answer within 0\.3 s .* tried 5 times"):
         states(slow_server(10_000))
+
+
+class Mean(torch.nn.Module):
+    """One number, which learns the mean of the states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(()))
+
+
+def training(
+    reference: ZarrReference, folder: Path, times: pd.DatetimeIndex = TIMES
+) -> tuple[Mean, ArchiveStates]:
+    """Train on batches of 2, keeping every second iteration."""
+    lazy, module = ArchiveStates(reference, times), Mean()
+    trajectories = Trajectories(lazy, (times[0],), HOURS)
+
+    def loss(generator: torch.Generator) -> torch.Tensor:
+        i, j = trajectories.draw(2, numpy_from(generator))
+        return (module.value - trajectories.x(i, j)[:, 3].mean() / 280).square()
+
+    settings = TrainingSettings(iterations=8, warm_up=1)
+    trainer = Trainer(module, loss, settings, expect_anomalies(trajectories, 2))
+    Workshop(folder).train("mean", trainer, lambda _: None, every=2)
+    return module, lazy
+
+
+def test_batches_are_read_while_the_one_before_is_used(archive: Archive, tmp_path: Path) -> None:
+    names: list[str] = []
+
+    class Watched(ZarrReference):
+        def states(self, times: Sequence[pd.Timestamp]) -> torch.Tensor:
+            names.append(threading.current_thread().name)
+            return super().states(times)
+
+    training(Watched(archive(), VARIABLES), tmp_path / "work")
+    assert len(names) == 8
+    assert sum(name.startswith("archive-states") for name in names) == 7
+
+
+def test_a_training_goes_on_where_a_missing_chunk_stopped_it(
+    archive: Archive, tmp_path: Path
+) -> None:
+    expected = training(ZarrReference(archive(), VARIABLES), tmp_path / "whole")[0].value
+    address = archive(name="broken.zarr", chunk=1)
+    chunk = Path(address) / "2m_temperature" / "5.0.0"
+    chunk.rename(tmp_path / "kept")
+    with pytest.raises(ValueError, match="is missing; the copy is incomplete"):
+        training(ZarrReference(address, VARIABLES), tmp_path / "work")
+    assert (tmp_path / "work" / "mean.partial.safetensors").exists()
+    (tmp_path / "kept").rename(chunk)
+    found = training(ZarrReference(address, VARIABLES), tmp_path / "work")[0].value
+    assert torch.equal(found, expected)
