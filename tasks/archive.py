@@ -8,8 +8,8 @@ or by several at once, and the bytes come out the same. Publishing does not wait
 the attempts are safe there: after a power cut, publish the last cycles again.
 """
 
-import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import xarray as xr
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 STAGING = ".staging"
+READERS = 8
 
 States = Float[Tensor, "member field lat lon"]
 
@@ -129,8 +130,9 @@ def read_published(root: str, name: str, time: pd.Timestamp) -> xr.Dataset:
         one = dataset.sel(time=time)
     except KeyError:
         raise ValueError(f"{_address(root, name)}: {time.isoformat()} is not published") from None
-    loaded: xr.Dataset = asyncio.run(one.load_async())
-    return loaded
+    with ThreadPoolExecutor(READERS) as pool:
+        parts = pool.map(lambda name: one[name].load(), one.data_vars)
+    return one.assign({name: part for name, part in zip(one.data_vars, parts, strict=True)})
 
 
 def _address(root: str, name: str) -> str:
