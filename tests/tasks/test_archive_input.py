@@ -321,6 +321,15 @@ class Slow(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def do_PUT(self) -> None:
+        """Say that there is no such bucket."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        data = b"<Error><Code>NoSuchBucket</Code><Message>no bucket</Message></Error>"
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
 
@@ -351,6 +360,15 @@ def slow_server(
 
 def test_a_read_that_times_out_is_tried_again(slow_server: Callable[[int], str]) -> None:
     assert states(slow_server(2)).shape == (8, 5, 8, 16)
+
+
+def test_a_write_to_a_bucket_that_is_not_there_names_it(
+    slow_server: Callable[[int], str],
+) -> None:
+    slow_server(0)
+    for write in (store.write_bytes, store.create_exclusive):
+        with pytest.raises(ValueError, match="there is no bucket 'absent'; make it first"):
+            write("s3://absent/x", b"1")
 
 
 def test_a_server_that_never_answers_is_said_in_one_line(
