@@ -9,9 +9,10 @@ the attempts are safe there: after a power cut, publish the last cycles again.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from models.state import StateSpec
 from tasks import store
-from tasks.archive_zarr import METADATA, Series, length_of
+from tasks.archive_zarr import METADATA, Series, chunk_key, decode_file, length_of
 from tasks.messages import difference
 from tasks.tables import read_table, read_tables, write_table
 
@@ -36,7 +37,6 @@ __all__ = [
 ]
 
 STAGING = ".staging"
-READERS = 8
 
 States = Float[Tensor, "member field lat lon"]
 
@@ -119,20 +119,38 @@ def open_archive(root: str, name: str) -> xr.Dataset:
     return store.open_dataset(_address(root, name))
 
 
-def read_published(root: str, name: str, time: pd.Timestamp) -> xr.Dataset:
-    """Return one time of a published archive, its variables read side by side.
+def read_published(root: str, name: str, spec: StateSpec, time: pd.Timestamp) -> States:
+    """Return the states of one time of a published archive, its files read at once.
 
     Raises:
-        ValueError: Nothing was published, or not this time.
+        ValueError: Nothing was published, not this time, or states of another layout.
     """
-    dataset = open_archive(root, name)
+    address = _address(root, name)
     try:
-        one = dataset.sel(time=time)
-    except KeyError:
-        raise ValueError(f"{_address(root, name)}: {time.isoformat()} is not published") from None
-    with ThreadPoolExecutor(READERS) as pool:
-        parts = pool.map(lambda name: one[name].load(), one.data_vars)
-    return one.assign({name: part for name, part in zip(one.data_vars, parts, strict=True)})
+        group = json.loads(store.read_bytes(store.join(address, METADATA)))
+    except FileNotFoundError:
+        raise ValueError(f"{address}: nothing is published there") from None
+    arrays = group["consolidated_metadata"]["metadata"]
+    lacking = [v.name for v in spec.variables if v.name not in arrays]
+    if lacking:
+        raise ValueError(f"{address} has no variable {lacking[0]!r}; present: {', '.join(arrays)}")
+    about = group["attributes"]
+    index = _index(pd.Timestamp(about["start"]), pd.Timedelta(about["step"]), time)
+    keys = {v.name: f"{v.name}/{chunk_key(arrays[v.name], index)}" for v in spec.variables}
+    try:
+        contents = store.read_many(address, list(keys.values()))
+    except FileNotFoundError:
+        raise ValueError(f"{address}: {time.isoformat()} is not published") from None
+    parts = []
+    for v in spec.variables:
+        values = decode_file(contents[keys[v.name]], arrays[v.name])[0]
+        values = values if v.levels else values[..., None, :, :]
+        if v.levels and v.levels != spec.levels:
+            values = values[..., [spec.levels.index(level) for level in v.levels], :, :]
+        parts.append(values if values.ndim == 4 else values[None])
+    x = torch.from_numpy(np.concatenate(parts, 1))
+    _require_layout(address, spec, x)
+    return x
 
 
 def _address(root: str, name: str) -> str:

@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -27,13 +28,14 @@ from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-__all__ = ["METADATA", "Series", "encode_chunk", "length_of"]
+__all__ = ["METADATA", "Series", "chunk_key", "decode_file", "encode_chunk", "length_of"]
 
 METADATA = "zarr.json"
 TIMES = 1024
 LEVEL = 1
 #: Maps of at least so many bytes are chunks of their own.
 SHARDED = 2**16
+INDEX_SIZE, CHECKSUM_SIZE = 16, 4
 #: For these: 0.74 of the size of 69 x 128 x 256 smooth fields, packed with 2.1 GB/s and unpacked with
 #: 5 GB/s a core; zstd at level 1 takes 0.86, 0.9 GB/s and 1.6 GB/s.
 LZ4 = Blosc("lz4", 5, Blosc.SHUFFLE)
@@ -55,6 +57,36 @@ def encode_shard(maps: Sequence[NDArray[np.generic]]) -> bytes:
     index = np.stack([np.cumsum(sizes) - sizes, sizes], 1).astype("<u8").tobytes()
     checksum = google_crc32c.value(index).to_bytes(4, "little")
     return b"".join([*parts, index, checksum])
+
+
+def decode_file(data: bytes, document: Mapping[str, Any]) -> NDArray[np.generic]:
+    """Return the values of a file of one time, with the dimension of time.
+
+    Args:
+        data: All of the file.
+        document: The metadata of its array.
+
+    Raises:
+        ValueError: It is not a file that this module wrote.
+    """
+    shape = document["chunk_grid"]["configuration"]["chunk_shape"]
+    kind = np.dtype(document["data_type"]).newbyteorder("<")
+    codec = document["codecs"][0]
+    if codec["name"] != "sharding_indexed":
+        return np.frombuffer(Zstd().decode(data), kind).reshape(shape)
+    values = np.empty(shape, kind)
+    maps = values.reshape(-1, *shape[-2:])
+    index = data[-INDEX_SIZE * len(maps) - CHECKSUM_SIZE : -CHECKSUM_SIZE]
+    if google_crc32c.value(index) != int.from_bytes(data[-CHECKSUM_SIZE:], "little"):
+        raise ValueError("the index of a shard has another checksum")
+    for part, (start, size) in zip(maps, np.frombuffer(index, "<u8").reshape(-1, 2), strict=True):
+        LZ4.decode(memoryview(data)[start : start + size], out=part)
+    return values
+
+
+def chunk_key(document: Mapping[str, Any], index: int) -> str:
+    """Return the name of the file of one time in the folder of its array."""
+    return ".".join(["c", str(index), *("0" for _ in document["shape"][1:])])
 
 
 def is_sharded(variable: xr.Variable) -> bool:

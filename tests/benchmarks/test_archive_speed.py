@@ -102,7 +102,7 @@ def test_to_disk(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         store.sync(sorted(set(files_below(root)) - before))
 
     def read_archive(k: int) -> None:
-        archive.read_published(str(root), "analysis", START + k * STEP)
+        archive.read_published(str(root), "analysis", spec, START + k * STEP)
 
     seconds = {
         "plain write": median(write_plain, nothing),
@@ -129,7 +129,7 @@ def test_to_object_storage(benchmark: BenchmarkFixture, s3_root: str) -> None:
         "archive write": median(write_archive, nothing),
         "plain read": median(lambda k: client.cat_file(f"{s3_root}/{k}"), nothing),
         "archive read": median(
-            lambda k: archive.read_published(root, "analysis", START + k * STEP), nothing
+            lambda k: archive.read_published(root, "analysis", spec, START + k * STEP), nothing
         ),
     }
     report(benchmark, seconds, len(data))

@@ -278,8 +278,21 @@ def test_large_maps_are_chunks_of_their_own_in_one_shard(root: str) -> None:
     metadata = json.loads(store.read_bytes(store.join(root, "analysis.zarr/t/zarr.json")))
     assert metadata["codecs"][0]["configuration"]["chunk_shape"] == [1, 1, 1, 96, 180]
     for k in range(2):
-        one = archive.read_published(root, "analysis", START + k * STEP)
+        one = archive.open_archive(root, "analysis").isel(time=k)
         x = torch.cat([spec.to_tensor(one.sel(member=m)) for m in range(2)])
         assert torch.equal(x, states(spec, k, 2))
+        found = archive.read_published(root, "analysis", spec, START + k * STEP)
+        assert torch.equal(found, states(spec, k, 2))
     with pytest.raises(ValueError, match="2001-01-01T12:00:00 is not published"):
-        archive.read_published(root, "analysis", START + 2 * STEP)
+        archive.read_published(root, "analysis", spec, START + 2 * STEP)
+
+
+def test_small_maps_are_read_by_their_files_too(root: str, small_spec: StateSpec) -> None:
+    publish(root, small_spec, [0, 1])
+    found = archive.read_published(root, "analysis", small_spec, START + STEP)
+    assert torch.equal(found, states(small_spec, 1))
+    other = embedded_spec()
+    with pytest.raises(ValueError, match="states have the shape"):
+        archive.read_published(root, "analysis", other, START)
+    with pytest.raises(ValueError, match="nothing is published there"):
+        archive.read_published(root, "background", small_spec, START)
