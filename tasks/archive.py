@@ -93,12 +93,13 @@ def publish(
     address = _address(root, name)
     _require_layout(address, spec, x)
     series = Series(_dataset(spec, x, cycle_time), start, step, _index(start, step, cycle_time))
-    _require_same(address, series)
+    # Objects do not get lost: what no time changes is there since the group's metadata are.
+    settled = _require_same(address, series) and store.is_remote(address)
     staging = store.join(root, STAGING)
-    chunks, length = series.chunks(), _length(address, series)
+    chunks, length = series.changing(series.chunks(), settled), _length(address, series)
     while True:
         length = max(length, series.index + 1)
-        documents = series.documents(length)
+        documents = series.changing(series.documents(length), settled)
         store.write_many(address, chunks, documents, durable=False, staging=staging)
         # Whoever published a later time meanwhile may have lost its length to this one.
         found = _length(address, series)
@@ -177,12 +178,12 @@ def _require_layout(address: str, spec: StateSpec, x: States) -> None:
         raise ValueError(f"{address}: states have the shape {shape}; allowed is {allowed}")
 
 
-def _require_same(address: str, series: Series) -> None:
-    """Require that the archive, if there is one, differs in nothing but its length."""
+def _require_same(address: str, series: Series) -> bool:
+    """Return whether there is an archive; it must differ in nothing but its length."""
     try:
         there = json.loads(store.read_bytes(store.join(address, METADATA)))
     except FileNotFoundError:
-        return
+        return False
     except ValueError as error:
         raise ValueError(f"{address}: {METADATA} is not JSON: {error}") from error
     try:
@@ -192,6 +193,7 @@ def _require_same(address: str, series: Series) -> None:
     found = difference(there, json.loads(json.dumps(series.group(length))))
     if found:
         raise ValueError(f"{address} is another archive: {found}")
+    return True
 
 
 def _length(address: str, series: Series) -> int:

@@ -136,6 +136,13 @@ class Series:
                 contents[f"{name}/{key}"] = _encoded(variable)
         return contents
 
+    def changing(self, contents: dict[str, bytes], settled: bool) -> dict[str, bytes]:
+        """Return the files, without those that no time changes if these are `settled`."""
+        if not settled:
+            return contents
+        kept = {*self.growing, "time", METADATA}
+        return {name: data for name, data in contents.items() if name.split("/")[0] in kept}
+
     def documents(self, length: int) -> dict[str, bytes]:
         """Return the metadata of a series of this length by file name, the group's last.
 
