@@ -124,10 +124,10 @@ def _hours(config: Config, size: Sizes) -> str:
 
     rate, device = throughput()
     training, analysis = size.training_operations / rate / 3600, size.analysis / rate
-    every = f"{config.cycles} analyses {config.cycles * analysis / 3600:,.1f} h"
+    every = f"{config.cycles} analyses {config.cycles * analysis / 3600:,.3g} h"
     return (
         f"estimated for this machine, {rate / 1e9:,.0f} GFLOP/s measured ({device}): training "
-        f"{training:,.1f} h, an analysis {analysis:,.1f} s, {every}; without reading and forecasts"
+        f"{training:,.3g} h, an analysis {analysis:,.3g} s, {every}; without reading and forecasts"
     )
 
 
