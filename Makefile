@@ -8,7 +8,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 export MALLOC_TRIM_THRESHOLD_ := 536870912
 export MALLOC_TOP_PAD_ := 67108864
 
-.PHONY: install run test lint bench quality clean
+.PHONY: install run test lint bench rehearse quality clean
 
 install: $(VENV)/.installed
 
@@ -32,9 +32,12 @@ test: install lint
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-clean:
-	rm -rf $(VENV) experiments
+rehearse: install
+	$(BIN)/losda rehearse era5
 
 # hit and false-alarm rates of the quality control on planted errors, at the positions of FILES
 quality: install
 	$(BIN)/python -m tests.planted_errors $(FILES)
+
+clean:
+	rm -rf $(VENV) experiments rehearsals

@@ -25,7 +25,7 @@ class DataVariable(Model):
     standard_name: str
     """CF standard name."""
     units: str
-    """CF units, which the data must have."""
+    """CF units, to which the data's are converted where that is unambiguous."""
     source: str | None = None
     """Name in the data, if another."""
     file: str | None = None
@@ -59,11 +59,15 @@ class Region(Model):
 
 class _DataReference(Model):
     address: str
-    """Local path or s3:// address of the data."""
+    """Local path, s3:// or (Zarr) gs:// address of the data."""
     variables: Annotated[tuple[DataVariable, ...], Field(min_length=1)]
     """The state."""
     region: Region | None = None
     """Use only this box."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns that the states must have, if known beforehand."""
+    coarsen: Annotated[int, Field(ge=1, le=64)] = 1
+    """Average so many rows and columns of the data's grid to one, weighted by area."""
 
 
 class NetcdfReference(_DataReference):

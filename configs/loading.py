@@ -21,7 +21,7 @@ from configs.reprocess import Reprocess
 from configs.schema import Config
 
 PREFIX = "LOSDA_"
-RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_PAGES", "LOSDA_TRACEBACK"})
+RESERVED = frozenset({"LOSDA_CACHE", "LOSDA_PAGES", "LOSDA_S3_TIMEOUT", "LOSDA_TRACEBACK"})
 
 Tree = dict[str, Any]
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

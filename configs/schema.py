@@ -31,6 +31,23 @@ class FirstGuess(Model):
     """The first background is a forecast over this time from the reference."""
 
 
+class CycledBackground(Model):
+    """A forecast over one step from the analysis before."""
+
+    kind: Literal["cycled"] = "cycled"
+
+
+class ReferenceBackground(Model):
+    """A forecast from the reference, anew for each analysis: analyses do not depend on each other."""
+
+    kind: Literal["reference"]
+    lead: Duration = timedelta(days=2)
+    """The background is a forecast over this time."""
+
+
+Background = Annotated[CycledBackground | ReferenceBackground, Field(discriminator="kind")]
+
+
 class _Network(Model):
     noise: Noise = 0.1
     """Observation-error standard deviation in units of the climatological one. With 0 there are
@@ -159,6 +176,8 @@ class Config(Model):
     """Cycles at the start that the means leave out."""
     first_guess: FirstGuess = FirstGuess()
     """The poor state from which the first background starts."""
+    background: Background = CycledBackground()
+    """What the background of an analysis is."""
     reference: Reference = NatureReference()
     """The truth: observations are drawn from it, analyses scored against it."""
     forecast_model: ForecastModel = EmbeddedForecast()
@@ -180,6 +199,8 @@ class Config(Model):
     def _times_fit(self) -> Self:
         options = self.verification
         require_multiple("first_guess.lead", self.first_guess.lead, "step", self.step)
+        if isinstance(self.background, ReferenceBackground):
+            require_multiple("background.lead", self.background.lead, "step", self.step)
         require_multiple("verification.forecast_step", options.forecast_step, "step", self.step)
         require_multiple("verification.forecast_every", options.forecast_every, "step", self.step)
         return self
@@ -236,7 +257,12 @@ class Config(Model):
             "train": True,
             "operations": True,
             "checkpoints": True,
-            "reference": {"address"},
+            "reference": {"address", "grid"},
             "observations": {"source": {"address", "complete"}},
         }
+        # What is as it was before there was a choice does not make another experiment.
+        if isinstance(self.background, CycledBackground):
+            excluded["background"] = True
+        if getattr(self.reference, "coarsen", 1) == 1:
+            excluded["reference"] |= {"coarsen"}
         return self.model_dump(mode="json", exclude=excluded, exclude_none=True)

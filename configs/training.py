@@ -1,8 +1,8 @@
 """How `losda train` makes the components."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Model, Time
 
@@ -65,8 +65,16 @@ class ModelError(Model):
 class Denoiser(Model):
     """Architecture and training of the prior."""
 
+    network: Literal["unet", "transformer"] = "unet"
+    """What depends on the flow: a U-net, or a transformer as published."""
+    covariance: Literal["full", "separable"] = "full"
+    """Correlations between all latent channels, or for large latent states of turned channels."""
     hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 64
-    """Channels at the finest level."""
+    """Channels at the finest level, or of a token."""
+    depth: Count = 12
+    """Blocks of a transformer."""
+    heads: Count = 8
+    """Heads of its attention, which divide the channels."""
     deep: Annotated[int, Field(ge=8, multiple_of=8)] = 96
     """Channels at the coarser levels."""
     iterations: Annotated[int, Field(ge=0)] = 400
@@ -90,6 +98,14 @@ class Denoiser(Model):
     weight_decay: Positive = 0.02
     """Weight decay."""
 
+    @model_validator(mode="after")
+    def _heads_divide_the_channels(self) -> Self:
+        if self.network == "transformer" and self.hidden % self.heads:
+            raise ValueError(
+                f"train.denoiser.heads: {self.heads}; must divide hidden ({self.hidden})"
+            )
+        return self
+
 
 class BackgroundError(Model):
     """The static background-error covariance of 3DVar."""
@@ -110,6 +126,12 @@ class Emulator(Model):
 
     iterations: Count = 1500
     """Steps of the optimizer."""
+    hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels of the network."""
+    blocks: Annotated[int, Field(ge=0)] = 3
+    """Residual blocks."""
+    batch: Count = 64
+    """Forecasts for each step."""
 
 
 class Train(Model):
@@ -123,6 +145,10 @@ class Train(Model):
     """Training period, where the reference is data."""
     validation: Period | None = None
     """Validation period, where the reference is data."""
+    in_memory: Annotated[float, Field(ge=0)] = 2.0
+    """Data up to so many GB are read at once; of more, batches are read as they are needed."""
+    error_forecasts: Count = 60
+    """Sets of 16 forecasts over 24 h that give the background error, where the reference is data."""
     autoencoder: Autoencoder = Autoencoder()
     """The autoencoder."""
     model_error: ModelError = ModelError()

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config
+from configs.data import NatureReference
 from flows.errors import one_line
 from tasks.components import Components, cache_address
 from tasks.experiment import Experiment
 from tasks.observing import files_of
+from tasks.sizes import Sizes
 from tasks.store import is_remote
 
 __all__ = ["check_all"]
@@ -44,6 +46,7 @@ def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "reference", lambda: _reference(parts, experiment)
     yield "network", lambda: _network(parts)
     yield "method", lambda: _method(parts)
+    yield from sizes(config, parts)
     yield "disk", _disk
     yield "prefect", _prefect
 
@@ -67,6 +70,69 @@ def _method(parts: Components) -> str:
     statistics = parts.statistics(reference.spec)
     parts.forecast_model(statistics, reference.spec)
     return type(parts.method(statistics, reference.spec)).__name__
+
+
+def sizes(config: Config, parts: Components) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield how large everything is, where the reference is data."""
+    if isinstance(config.reference, NatureReference):
+        return
+    found: list[Sizes] = []
+
+    def size() -> Sizes:
+        if not found:
+            found.append(_sizes(config, parts))
+        return found[0]
+
+    yield "parameters", lambda: _parameters(size())
+    yield "memory", lambda: _memory(size())
+    yield "disk needed", lambda: _disk_needed(config, size())
+    yield "hours", lambda: _hours(config, size())
+
+
+def _sizes(config: Config, parts: Components) -> Sizes:
+    from tasks.sizes import sizes_of
+
+    options = config.reference
+    if isinstance(options, NatureReference):
+        raise TypeError("a nature run has the sizes of the embedded world")
+    grid = options.grid or parts.gridded().spec.grid.shape
+    return sizes_of(config, sum(len(v.levels or (0,)) for v in options.variables), grid)
+
+
+def _parameters(size: Sizes) -> str:
+    each = ", ".join(f"{part.name} {part.parameters / 1e6:.1f}" for part in size.parts)
+    return f"{size.parameters / 1e6:.0f} million: {each}"
+
+
+def _memory(size: Sizes) -> str:
+    most = max(size.parts, key=lambda part: part.training_memory)
+    training = f"training {size.training_memory / 1e9:.1f} GB ({most.name}, batch {most.batch})"
+    return f"{training}, an analysis {size.analysis_memory / 1e9:.1f} GB, in single precision"
+
+
+def _disk_needed(config: Config, size: Sizes) -> str:
+    parts = {
+        f"{config.cycles} cycles": size.experiment,
+        "training": size.workshop,
+        "registry": size.registry,
+    }
+    free = shutil.disk_usage(".").free
+    text = ", ".join(f"{name} {need / 1e9:.1f} GB" for name, need in parts.items())
+    if sum(parts.values()) > free:
+        raise ValueError(f"{text}; free here: {free / 1e9:.0f} GB")
+    return f"{text}; {free / 1e9:.0f} GB are free here"
+
+
+def _hours(config: Config, size: Sizes) -> str:
+    from tasks.sizes import throughput
+
+    rate, device = throughput()
+    training, analysis = size.training_operations / rate / 3600, size.analysis / rate
+    every = f"{config.cycles} analyses {config.cycles * analysis / 3600:,.3g} h"
+    return (
+        f"estimated for this machine, {rate / 1e9:,.0f} GFLOP/s measured ({device}): training "
+        f"{training:,.3g} h, an analysis {analysis:,.3g} s, {every}; without reading and forecasts"
+    )
 
 
 def _disk() -> str:

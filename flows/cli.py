@@ -5,6 +5,7 @@
     drive | monitor | hold | release                      in operations
     reprocess | promote                                   a past period in streams
     benchmark | tune | train | registry | check | world   methods, components, settings
+    rehearse                                              data that are not there yet
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
 standard error. Exit codes: 0 done, 1 failed, 2 bad input. What a command needs is imported when it
@@ -26,6 +27,7 @@ from flows.observing import errors, ingest
 from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 from flows.registering import registry
+from flows.rehearsing import rehearse
 
 __all__ = ["app"]
 
@@ -36,8 +38,8 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-OTHERS = (drive, errors, gc, hold, ingest, monitor, promote, registry, release, reprocess, rerun)
-for command in OTHERS:
+OTHERS = (drive, errors, gc, hold, ingest, monitor, promote, registry, rehearse)
+for command in (*OTHERS, release, reprocess, rerun):
     app.command(command)
 
 

@@ -39,7 +39,9 @@ def train(config: Config, registry: str, directory: str) -> dict[str, Any]:
     from flows.training import train_flow
     from tasks.workshop import Workshop
 
-    Workshop(directory).claim(config.train.model_dump(mode="json", exclude={"threads"}))
+    Workshop(directory).claim(
+        config.train.model_dump(mode="json", exclude={"threads", "in_memory"})
+    )
     api.wait()
     began = time.perf_counter()
     document: dict[str, Any] = train_flow(config, registry, directory)

@@ -70,7 +70,8 @@ def judge_all(setting: Setting, autoencoder: Any, denoiser: Any) -> dict[str, An
     """Score autoencoder and prior on states and cycles that were not trained on."""
     world, bench = setting.validation, setting.bench
     generator = torch.Generator().manual_seed(5)
-    sample = draw_anomalies(world.trajectories, world.statistics, 64, generator)
+    count = bench.states_in(steps.SAMPLE_BYTES, 64)
+    sample = draw_anomalies(world.trajectories, world.statistics, count, generator)
     reconstruction = reconstruction_scores(bench, autoencoder, world.statistics, sample)
     report(f"decoded truth, error / 24 h background-error variance: {reconstruction}")
     method = LOSDA(world.statistics, autoencoder, denoiser, bench.area, PRESETS["fast"])

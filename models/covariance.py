@@ -3,7 +3,7 @@
 Where longitude is a circle, errors are taken as homogeneous along it, and the covariance is kept
 as a kernel between a point and its neighbors within a few cells,
 
-    K[Δ, j, d] = E[r(·, j, i) r(·, j + d, i + Δ)ᵀ] ρ(Δ, d),
+    K[Δ, j, d] = E[r(·, j, i + Δ) r(·, j + d, i)ᵀ] ρ(Δ, d),
 
 a matrix between channels for each zonal lag Δ, latitude j and meridional lag d, localized by
 Gaspari and Cohn's function ρ of compact support. Its Fourier transform in Δ gives one Hermitian
@@ -16,6 +16,7 @@ References:
     | Gaspari & Cohn (1999), Construction of correlation functions, doi 10.1002/qj.49712555417
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["FLAT", "DiagonalCovariance", "LatentCovariance", "Localization", "gaspari_cohn"]
-
+__all__ = [
+    "FLAT",
+    "BlockCovariance",
+    "DiagonalCovariance",
+    "LatentCovariance",
+    "Localization",
+    "gaspari_cohn",
+]
 
 #: A noise level so high that nothing is known of the denoised state: Σ = C.
 FLAT = 1e4
@@ -55,8 +62,17 @@ class Localization:
         return int(2 * self.meridional)
 
 
-class LatentCovariance(nn.Module):
-    """A covariance over latent states of shape (channel, lat, lon)."""
+class BlockCovariance(nn.Module, ABC):
+    """A covariance over latent states that is made of independent Hermitian blocks.
+
+    A transform that is unitary up to the rfft's half spectrum takes the states apart (`modes`); the
+    eigenvectors of the blocks give any function of the covariance.
+
+    Attributes:
+        shape: Channels, latitudes and longitudes of the latent state.
+        wraps: Whether longitude is a circle.
+        localization: Where correlations end.
+    """
 
     kernel: Tensor
 
@@ -66,7 +82,7 @@ class LatentCovariance(nn.Module):
         wraps: bool,
         localization: Localization = Localization(),
     ) -> None:
-        """Create an identity covariance.
+        """Set the layout.
 
         Args:
             shape: Channels, latitudes and longitudes of the latent state.
@@ -75,37 +91,41 @@ class LatentCovariance(nn.Module):
         """
         super().__init__()
         self.shape, self.wraps, self.localization = shape, wraps, localization
-        channels, lat, lon = shape
-        self.size = channels * lat * (1 if wraps else lon)
-        self.blocks = lon // 2 + 1 if wraps else 1
-        identity = torch.eye(self.size).expand(self.blocks, -1, -1)
-        self.register_buffer("kernel", self._pack(identity).half())
         self._eigen: tuple[Tensor, Tensor] | None = None
 
+    @abstractmethod
     def modes(self, v: Float[Tensor, "batch channel lat lon"]) -> Tensor:
-        """Transform to shape (block, batch, size), unitary up to the rfft's half spectrum."""
-        if not self.wraps:
-            return v.flatten(1)[None]
-        h: Tensor = torch.fft.rfft(v, norm="ortho")
-        return h.movedim(-1, 0).flatten(2)
+        """Transform to shape (block, batch, size)."""
 
+    @abstractmethod
     def state(self, h: Tensor) -> Float[Tensor, "batch channel lat lon"]:
         """Undo `modes`."""
-        channels, lat, lon = self.shape
+
+    @abstractmethod
+    def variance(self) -> Float[Tensor, "channel lat lon"]:
+        """Return the diagonal of C; its longitudes are one where errors are homogeneous along it."""
+
+    @abstractmethod
+    def fit(self, r: Float[Tensor, "sample channel lat lon"]) -> None:
+        """Estimate the covariance from samples of the error; their mean is not removed."""
+
+    @abstractmethod
+    def _unpack(self, kernel: Tensor) -> Tensor:
+        """Return the blocks (block, size, size) of the kernel, Hermitian to round-off."""
+
+    def _real_blocks(self) -> list[int]:
+        """Return the blocks that are real: the mean and the shortest wave of a real field."""
         if not self.wraps:
-            return h[0].reshape(-1, channels, lat, lon)
-        h = h.reshape(self.blocks, -1, channels, lat).movedim(0, -1)
-        v: Tensor = torch.fft.irfft(h, n=lon, norm="ortho")
-        return v
+            return []
+        return [0, self.shape[2] // 2] if self.shape[2] % 2 == 0 else [0]
 
     @property
     def eigen(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues (block, size) and eigenvectors (block, size, size)."""
         if self._eigen is None:
             values, vectors = torch.linalg.eigh(self._unpack(self.kernel.float().cpu()))
-            if self.wraps:  # the mean and the shortest wave of a real field are real
-                for m in (0, self.shape[2] // 2) if self.shape[2] % 2 == 0 else (0,):
-                    vectors[m].imag.zero_()
+            for block in self._real_blocks():
+                vectors[block].imag.zero_()
             device = self.kernel.device
             self._eigen = values.clamp(min=1e-6).to(device), vectors.to(device)
         return self._eigen
@@ -147,6 +167,44 @@ class LatentCovariance(nn.Module):
 
         filtered: Tensor = SelfAdjoint.apply(v, apply)  # type: ignore[no-untyped-call]
         return filtered
+
+
+class LatentCovariance(BlockCovariance):
+    """The covariance between all channels, as above.
+
+    A block has (channels × latitudes)² numbers: for latent states of up to a few thousand numbers
+    along a meridian. Above that: `models.separable_covariance`.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        wraps: bool,
+        localization: Localization = Localization(),
+    ) -> None:
+        """Create an identity covariance; the arguments are those of `BlockCovariance`."""
+        super().__init__(shape, wraps, localization)
+        channels, lat, lon = shape
+        self.size = channels * lat * (1 if wraps else lon)
+        self.blocks = lon // 2 + 1 if wraps else 1
+        identity = torch.eye(self.size).expand(self.blocks, -1, -1)
+        self.register_buffer("kernel", self._pack(identity).half())
+
+    def modes(self, v: Float[Tensor, "batch channel lat lon"]) -> Tensor:
+        """Transform to shape (block, batch, size), unitary up to the rfft's half spectrum."""
+        if not self.wraps:
+            return v.flatten(1)[None]
+        h: Tensor = torch.fft.rfft(v, norm="ortho")
+        return h.movedim(-1, 0).flatten(2)
+
+    def state(self, h: Tensor) -> Float[Tensor, "batch channel lat lon"]:
+        """Undo `modes`."""
+        channels, lat, lon = self.shape
+        if not self.wraps:
+            return h[0].reshape(-1, channels, lat, lon)
+        h = h.reshape(self.blocks, -1, channels, lat).movedim(0, -1)
+        v: Tensor = torch.fft.irfft(h, n=lon, norm="ortho")
+        return v
 
     def variance(self) -> Float[Tensor, "channel lat lon"]:
         """Return the diagonal of C; its longitudes are one where errors are homogeneous along it."""

@@ -8,7 +8,8 @@ serves good and poor backgrounds. With r_t = r + σ_t ε,
     E[r | r_t] ≈ C (C + σ_t²)⁻¹ r_t + σ_t / √(1 + σ_t²) F(r_t / √(1 + σ_t²), σ_t, z_b, ℓ):
 
 the best linear denoiser for the covariance C of the residual, plus a network F for what depends
-on the flow, season and hour. F is a small U-net, which starts at zero.
+on the flow, season and hour. F starts at zero: a small U-net, or a transformer for large latent
+states, for which C too has another form (`models.separable_covariance`).
 
 References:
     | Karras et al. (2022), Elucidating the design space of diffusion-based generative models,
@@ -17,6 +18,7 @@ References:
 """
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from azula.denoise import Denoiser, DiracPosterior
@@ -25,14 +27,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.covariance import LatentCovariance
+from models.covariance import BlockCovariance, LatentCovariance
 from models.model_error import ModelError, ModelErrorShape, local_forcing
 from models.networks import Convolution, ResidualBlock, Topology, downsample, upsample
+from models.separable_covariance import SeparableCovariance
+from models.transformer import LatentTransformer, TransformerShape
 
 __all__ = ["DenoiserShape", "LatentDenoiser"]
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 10.0
 FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
+WAVES = 2 * len(FREQUENCIES) + 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class DenoiserShape:
         basis: Functions of time that the prior knows, as the climatology: 1, 5 or 7.
         error_hidden: Channels of the network of the model error.
         error_blocks: Residual blocks of it.
+        network: What F is.
+        depth: Blocks of a transformer, whose tokens have `hidden` channels.
+        heads: Heads of its attention.
+        covariance: Whether C has correlations between all channels, or is separable.
     """
 
     channels: int
@@ -62,6 +71,10 @@ class DenoiserShape:
     basis: int = 1
     error_hidden: int = 128
     error_blocks: int = 3
+    network: Literal["unet", "transformer"] = "unet"
+    depth: int = 12
+    heads: int = 8
+    covariance: Literal["full", "separable"] = "full"
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields for a checkpoint card."""
@@ -77,7 +90,7 @@ class UNet(nn.Module):
         topology = Topology(shape.wraps, shape.poles)
         fine, deep = shape.hidden, shape.deep
         self.embed = nn.Sequential(
-            nn.Linear(2 * (2 * len(FREQUENCIES) + 1), embedding),
+            nn.Linear(2 * WAVES, embedding),
             nn.SiLU(),
             nn.Linear(embedding, embedding),
             nn.SiLU(),
@@ -92,9 +105,9 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(8, fine)
         self.leave = Convolution(fine, shape.channels, topology).zeroed()
 
-    def forward(self, x: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-        """Apply F; `noise` and `level` are logarithms, with shape (batch,)."""
-        e = self.embed(torch.cat([wave_embedding(noise / 4), wave_embedding(level)], 1))
+    def forward(self, x: Tensor, levels: Float[Tensor, "batch level"]) -> Tensor:
+        """Apply F, with the embedded noise and background-error levels."""
+        e = self.embed(levels)
         h = self.block_in(self.enter(x), e)
         g = self.block_1(self.down_1(downsample(h)), e)
         k = self.block_2(self.down_2(downsample(g)), e)
@@ -109,6 +122,12 @@ def wave_embedding(value: Float[Tensor, "batch"]) -> Float[Tensor, "batch embedd
     v = value[:, None]
     phase = v * v.new_tensor(FREQUENCIES)
     return torch.cat([phase.sin(), phase.cos(), v], 1)
+
+
+def transformer(shape: DenoiserShape, inputs: int) -> LatentTransformer:
+    """Return the transformer of an architecture."""
+    sizes = shape.channels, inputs - shape.channels, shape.grid, shape.hidden
+    return LatentTransformer(TransformerShape(*sizes, shape.depth, shape.heads), 2 * WAVES)
 
 
 class LatentDenoiser(Denoiser):  # type: ignore[misc]
@@ -131,12 +150,15 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         self.register_buffer("features", static[None].clone())
         self.register_buffer("residual_scale", torch.ones(shape.channels))
         self.register_buffer("reference_level", torch.zeros(()))
-        self.covariance = LatentCovariance((shape.channels, *shape.grid), shape.wraps)
+        kind = SeparableCovariance if shape.covariance == "separable" else LatentCovariance
+        self.covariance: BlockCovariance = kind((shape.channels, *shape.grid), shape.wraps)
         sizes = (shape.channels, shape.grid, shape.features, shape.basis)
         error = ModelErrorShape(*sizes, shape.error_hidden, shape.error_blocks)
         self.model_error = ModelError(error, Topology(shape.wraps, shape.poles))
         inputs = 2 * shape.channels + shape.features + error.forcings
-        self.network = UNet(shape, inputs)
+        self.network = (
+            UNet(shape, inputs) if shape.network == "unet" else transformer(shape, inputs)
+        )
 
     def center(
         self, z_b: Float[Tensor, "batch channel lat lon"], season: Float[Tensor, "batch basis"]
@@ -173,7 +195,8 @@ class LatentDenoiser(Denoiser):  # type: ignore[misc]
         features = self.features.expand(len(r_t), -1, -1, -1)
         forcing = local_forcing(season, self.shape.grid)
         inputs = torch.cat([r_t * norm, z_b, features, forcing], 1)
-        f = self.network(inputs, sigma.log(), level - self.reference_level)
+        noise, error = sigma.log() / 4, level - self.reference_level
+        f = self.network(inputs, torch.cat([wave_embedding(noise), wave_embedding(error)], 1))
         mean: Tensor = self.covariance.wiener(r_t, sigma) + sigma[:, None, None, None] * norm * f
         return mean
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.covariance import LatentCovariance, gaspari_cohn
+from models.covariance import BlockCovariance, gaspari_cohn
 
 __all__ = ["HybridCovariance", "localization_root", "sphere_distance"]
 
@@ -57,7 +57,7 @@ class HybridCovariance:
 
     def __init__(
         self,
-        static: LatentCovariance,
+        static: BlockCovariance,
         perturbations: Float[Tensor, "member channel lat lon"],
         root: Float[Tensor, "point mode"],
         weight: float,

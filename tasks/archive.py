@@ -10,7 +10,9 @@ the attempts are safe there: after a power cut, publish the last cycles again.
 
 import json
 
+import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from models.state import StateSpec
 from tasks import store
-from tasks.archive_zarr import METADATA, Series, length_of
+from tasks.archive_zarr import METADATA, Series, chunk_key, decode_file, length_of
 from tasks.messages import difference
 from tasks.tables import read_table, read_tables, write_table
 
@@ -27,6 +29,7 @@ __all__ = [
     "open_archive",
     "publish",
     "read_fields",
+    "read_published",
     "read_table",
     "read_tables",
     "write_fields",
@@ -90,12 +93,13 @@ def publish(
     address = _address(root, name)
     _require_layout(address, spec, x)
     series = Series(_dataset(spec, x, cycle_time), start, step, _index(start, step, cycle_time))
-    _require_same(address, series)
+    # Objects do not get lost: what no time changes is there since the group's metadata are.
+    settled = _require_same(address, series) and store.is_remote(address)
     staging = store.join(root, STAGING)
-    chunks, length = series.chunks(), _length(address, series)
+    chunks, length = series.changing(series.chunks(), settled), _length(address, series)
     while True:
         length = max(length, series.index + 1)
-        documents = series.documents(length)
+        documents = series.changing(series.documents(length), settled)
         store.write_many(address, chunks, documents, durable=False, staging=staging)
         # Whoever published a later time meanwhile may have lost its length to this one.
         found = _length(address, series)
@@ -114,6 +118,40 @@ def open_archive(root: str, name: str) -> xr.Dataset:
     if not store.exists(store.join(_address(root, name), METADATA)):
         raise ValueError(f"{_address(root, name)}: nothing is published there")
     return store.open_dataset(_address(root, name))
+
+
+def read_published(root: str, name: str, spec: StateSpec, time: pd.Timestamp) -> States:
+    """Return the states of one time of a published archive, its files read at once.
+
+    Raises:
+        ValueError: Nothing was published, not this time, or states of another layout.
+    """
+    address = _address(root, name)
+    try:
+        group = json.loads(store.read_bytes(store.join(address, METADATA)))
+    except FileNotFoundError:
+        raise ValueError(f"{address}: nothing is published there") from None
+    arrays = group["consolidated_metadata"]["metadata"]
+    lacking = [v.name for v in spec.variables if v.name not in arrays]
+    if lacking:
+        raise ValueError(f"{address} has no variable {lacking[0]!r}; present: {', '.join(arrays)}")
+    about = group["attributes"]
+    index = _index(pd.Timestamp(about["start"]), pd.Timedelta(about["step"]), time)
+    keys = {v.name: f"{v.name}/{chunk_key(arrays[v.name], index)}" for v in spec.variables}
+    try:
+        contents = store.read_many(address, list(keys.values()))
+    except FileNotFoundError:
+        raise ValueError(f"{address}: {time.isoformat()} is not published") from None
+    parts = []
+    for v in spec.variables:
+        values = decode_file(contents[keys[v.name]], arrays[v.name])[0]
+        values = values if v.levels else values[..., None, :, :]
+        if v.levels and v.levels != spec.levels:
+            values = values[..., [spec.levels.index(level) for level in v.levels], :, :]
+        parts.append(values if values.ndim == 4 else values[None])
+    x = torch.from_numpy(np.concatenate(parts, 1))
+    _require_layout(address, spec, x)
+    return x
 
 
 def _address(root: str, name: str) -> str:
@@ -140,12 +178,12 @@ def _require_layout(address: str, spec: StateSpec, x: States) -> None:
         raise ValueError(f"{address}: states have the shape {shape}; allowed is {allowed}")
 
 
-def _require_same(address: str, series: Series) -> None:
-    """Require that the archive, if there is one, differs in nothing but its length."""
+def _require_same(address: str, series: Series) -> bool:
+    """Return whether there is an archive; it must differ in nothing but its length."""
     try:
         there = json.loads(store.read_bytes(store.join(address, METADATA)))
     except FileNotFoundError:
-        return
+        return False
     except ValueError as error:
         raise ValueError(f"{address}: {METADATA} is not JSON: {error}") from error
     try:
@@ -155,6 +193,7 @@ def _require_same(address: str, series: Series) -> None:
     found = difference(there, json.loads(json.dumps(series.group(length))))
     if found:
         raise ValueError(f"{address} is another archive: {found}")
+    return True
 
 
 def _length(address: str, series: Series) -> int:

@@ -28,10 +28,12 @@ from models.observations.networks import Network, observed_fields
 from models.state import StateSpec, embedded_spec
 from tasks.experiment import Experiment, window_of
 from tasks.observing import Observing, error_digest, files_of
+from tasks.read_ahead import ReadAhead
 from tasks.reference import Reference
-from tasks.reference_gridded import NetcdfReference, ZarrReference
+from tasks.reference_gridded import GriddedReference, NetcdfReference, ZarrReference
 from tasks.reference_nature import NatureReference
 from tasks.registry import (
+    ComponentNotFoundError,
     LoadedComponent,
     Registry,
     RegistryChain,
@@ -115,9 +117,34 @@ class Components:
         options = self.config.reference
         if isinstance(options, NatureOptions):
             return self._nature(options.segment, root)
-        if isinstance(options, NetcdfOptions):
-            return NetcdfReference(options.address, options.variables, options.region)
-        return ZarrReference(options.address, options.variables, options.region)
+        return ReadAhead(self.gridded(), pd.Timedelta(self.config.step))
+
+    def gridded(self) -> GriddedReference:
+        """Return the data, on the grid of the trained statistics where there are any.
+
+        Raises:
+            ValueError: The configuration has no data, they do not fit, or they cannot be read.
+        """
+        options = self.config.reference
+        if options.kind == "nature":
+            raise ValueError("reference.kind: 'nature'; allowed here: 'netcdf', 'zarr'")
+        kind = NetcdfReference if isinstance(options, NetcdfOptions) else ZarrReference
+        where = options.address, options.variables, options.region, options.coarsen
+        found: GriddedReference = kind(*where)
+        if options.grid is not None and found.spec.grid.shape != options.grid:
+            raise ValueError(
+                f"{options.address}: {found.spec.grid.shape} rows and columns; "
+                f"reference.grid: {options.grid}"
+            )
+        try:
+            statistics = self.load("statistics")
+        except ComponentNotFoundError:
+            return found
+        card = statistics.card.architecture.get("spec")
+        spec = StateSpec.from_json(card) if isinstance(card, dict) else found.spec
+        if spec.shape != found.spec.shape:  # `statistics` says so
+            return found
+        return found.on(spec.grid, f"statistics {statistics.digest[:12]}")
 
     def checked_reference(self, experiment: Experiment) -> Reference:
         """Return the truth, with a state for every cycle and the first guess.

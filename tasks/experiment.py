@@ -35,7 +35,8 @@ class Experiment(BaseModel):
     @property
     def first_guess_time(self) -> pd.Timestamp:
         """Time of the reference state from which the first background starts."""
-        return self.start - pd.Timedelta(self.config.first_guess.lead)
+        own = getattr(self.config.background, "lead", self.config.first_guess.lead)
+        return self.start - pd.Timedelta(own)
 
     @property
     def members(self) -> int:

@@ -4,6 +4,7 @@ Where the observations of a window have several times, the background is written
 (see `models.observations.background`); the forecast then goes on past the cycle time.
 
 The first of both is the first guess: the model run over `first_guess.lead` from the reference.
+Every background can be such a forecast, over `background.lead`; only the free run then goes on.
 Member m of an ensemble starts m steps later (a lagged ensemble; Hoffman and Kalnay 1983, doi
 10.1111/j.1600-0870.1983.tb00189.x). Where the lead has fewer steps than there are members, the
 others are such a member plus half the difference of two more, so that no two are the same.
@@ -101,18 +102,26 @@ def first_guess(runtime: Runtime, watch: Stopwatch) -> WindowBackground:
 
 def first_states(runtime: Runtime, watch: Stopwatch) -> Trajectory:
     """Return the same, and before the states those that a model with memory needs."""
+    options = runtime.experiment.config
+    lead = getattr(options.background, "lead", options.first_guess.lead)
+    return from_reference(runtime, runtime.experiment.start, pd.Timedelta(lead), watch)
+
+
+def from_reference(
+    runtime: Runtime, time: pd.Timestamp, lead: pd.Timedelta, watch: Stopwatch
+) -> Trajectory:
+    """Return forecasts for a cycle time over `lead` from the reference, lagged for the members."""
     experiment, members = runtime.experiment, []
-    lead = pd.Timedelta(experiment.config.first_guess.lead)
     history = history_of(runtime.forecast_model)
     for member in range(min(experiment.members, lead // experiment.step)):
-        begin = experiment.first_guess_time + member * experiment.step
+        begin = time - lead + member * experiment.step
         with watch.part("reference"):
             x_before = None if history is None else runtime.truth(begin - history)[None]
             x = with_history(x_before, runtime.truth(begin)[None])
         with watch.part("model"):
-            members.append(carry(runtime, x, begin, experiment.start))
-    lagged = {time: torch.cat([member[time] for member in members]) for time in members[0]}
-    return {time: more_members(x, experiment.members) for time, x in lagged.items()}
+            members.append(carry(runtime, x, begin, time))
+    lagged = {t: torch.cat([member[t] for member in members]) for t in members[0]}
+    return {t: more_members(x, experiment.members) for t, x in lagged.items()}
 
 
 def more_members(x: States, count: int) -> States:
@@ -136,10 +145,19 @@ def next_states(
 ) -> Trajectory:
     """Return the states one step after the cycle before: the members, and last the free run."""
     begin = time - runtime.experiment.step
+    lead = getattr(runtime.experiment.config.background, "lead", None)
     with watch.part("read"):
-        x_a = archive.read_fields(join(attempt.source(begin, "analysis"), "analysis"))
         committed = attempt.source(begin, "forecast")
         x_free = archive.read_fields(join(committed, "free"))
-        x = with_history(read_history(runtime, committed), torch.cat([x_a, x_free]))
+        x_before = read_history(runtime, committed)
+    if lead is not None:
+        with watch.part("model"):
+            last = None if x_before is None else x_before[-1:]
+            free = carry(runtime, with_history(last, x_free), begin, time)
+        members = from_reference(runtime, time, pd.Timedelta(lead), watch)
+        return {t: torch.cat([x, free[t]]) for t, x in members.items()}
+    with watch.part("read"):
+        x_a = archive.read_fields(join(attempt.source(begin, "analysis"), "analysis"))
+        x = with_history(x_before, torch.cat([x_a, x_free]))
     with watch.part("model"):
         return carry(runtime, x, begin, time)

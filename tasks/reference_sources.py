@@ -1,14 +1,15 @@
 """One variable of a gridded archive, brought to one form: (time, [level,] latitude, longitude).
 
-Names, dimensions, levels, times and units differ between archives. The order of the latitudes is
-kept. Where a file does not say its pressure level, the table of variables does.
+Names, dimensions, levels, times, units, and the order of rows, columns and times differ between
+archives (`tasks.reference_grid`, `tasks.reference_units`). The order of the latitudes is kept,
+unless another is asked for. Where a file does not say its pressure level, the table of variables
+does.
 
 References:
     | Rasp et al. (2024), WeatherBench 2, doi 10.1029/2023MS004019 (names and layout)
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from configs.data import DataVariable, Region
 from models.grid import LatLonGrid
-from models.state import Field, Variable, same_level, same_units
+from models.state import Field, Variable, same_level
 from tasks.reference import allowed_range
-from tasks.reference_files import decode_times
+from tasks.reference_files import DIMENSIONS, decode_times
+from tasks.reference_grid import GridView
+from tasks.reference_units import conversion
 
-__all__ = ["Source", "find_source"]
+__all__ = ["LONG_NAMES", "Source", "find_source"]
 
 LONG_NAMES = {
     "z": "geopotential",
@@ -36,12 +39,8 @@ LONG_NAMES = {
     "sp": "surface_pressure",
     "tp": "total_precipitation",
 }
-DIMENSIONS = {
-    "time": ("time", "valid_time", "time_index"),
-    "level": ("level", "pressure_level", "isobaricInhPa", "plev"),
-    "latitude": ("latitude", "lat"),
-    "longitude": ("longitude", "lon"),
-}
+#: Pressures above this are in Pa, whatever the units say or do not say.
+HIGHEST_HPA = 2000.0
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,26 @@ class Source:
         variable: The variable, with the levels that come from here.
         where: File or store, for messages.
         array: Values with the dimensions (time, [level,] latitude, longitude), not yet read.
-        times: Their times, UTC, ascending.
+        times: Their times, UTC.
+        view: Which rows and columns make the state.
+        scale: Factor and offset that give the units of the variable.
     """
 
     variable: Variable
     where: str
     array: xr.DataArray
     times: pd.DatetimeIndex
+    view: GridView
+    scale: tuple[float, float] = (1.0, 0.0)
 
-    @cached_property
+    @property
     def grid(self) -> LatLonGrid:
         """The horizontal grid."""
-        axes = (self.array[name].values.astype(float) for name in ("latitude", "longitude"))
-        latitude, longitude = (tuple(axis.tolist()) for axis in axes)
-        try:
-            return LatLonGrid(latitude, longitude)
-        except ValueError as error:
-            raise ValueError(f"{self.where}: {error}") from None
+        return self.view.grid
+
+    def like(self, grid: LatLonGrid) -> "Source":
+        """Return the same source in the order of another grid of the same points."""
+        return self if grid == self.grid else replace(self, view=self.view.like(grid))
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -76,11 +78,17 @@ class Source:
         levels = self.variable.levels or (None,)
         return tuple(Field(self.variable.name, level) for level in levels)
 
+    @property
+    def chunk(self) -> int:
+        """Number of times in a chunk of the data; 1 if it has none."""
+        chunks = self.array.encoding.get("preferred_chunks") or {}
+        return int(next((chunks[name] for name in DIMENSIONS["time"] if name in chunks), 1))
+
     def index(self, times: pd.DatetimeIndex) -> NDArray[np.intp]:
         """Return where some times are; a missing one is refused."""
         index = self.times.get_indexer(times)
         if (index < 0).any():
-            lacking, first, last = times[index < 0], self.times[0], self.times[-1]
+            lacking, first, last = times[index < 0], self.times.min(), self.times.max()
             raise ValueError(
                 f"{self.where}: variable {self.variable.name!r} lacks {len(lacking)} of "
                 f"{len(times)} times, the first {lacking[0]}; "
@@ -90,11 +98,16 @@ class Source:
 
     def read(self, times: pd.DatetimeIndex) -> NDArray[np.float32]:
         """Return the values at some times, of shape (time, field, lat, lon)."""
-        values = self.array.isel(time=contiguous(self.index(times))).values.astype(np.float32)
-        return values.reshape(len(times), len(self.fields), *self.grid.shape)
+        values = self.array.isel(time=contiguous(self.index(times))).values
+        if self.scale != (1.0, 0.0):
+            values = values.astype(np.float64) * self.scale[0] + self.scale[1]
+        values = values.astype(np.float32, copy=False)
+        return self.view.take(values.reshape(len(times), len(self.fields), *values.shape[-2:]))
 
 
-def find_source(ds: xr.Dataset, entry: DataVariable, region: Region | None, where: str) -> Source:
+def find_source(
+    ds: xr.Dataset, entry: DataVariable, region: Region | None, where: str, coarsen: int = 1
+) -> Source:
     """Find a variable in a dataset and bring it to one form."""
     names = [entry.source] if entry.source else [entry.name, LONG_NAMES.get(entry.name)]
     found = [name for name in names if name in ds.data_vars]
@@ -104,20 +117,35 @@ def find_source(ds: xr.Dataset, entry: DataVariable, region: Region | None, wher
         raise ValueError(f"{where}: variable {looked} is missing; present: {present}")
     array = ds[found[0]]
     variable = Variable(**entry.model_dump(exclude={"source", "file"}))
-    check_units(array, variable, where)
+    scale = units_of(array, variable, where)
     array = rename(array, ds, where)
     times = decode_times(ds, array, where)
     array = squeeze(select_levels(array, variable, where), variable, where)
     array = array if region is None else cut(array, region, where)
-    return Source(variable, where, array, times)
+    view = view_of(array, where, coarsen)
+    if scale != (1.0, 0.0):
+        where = f"{where} ({array.attrs['units']!r} taken as {variable.units!r})"
+    return Source(variable, where, array, times, view, scale)
 
 
-def check_units(array: xr.DataArray, variable: Variable, where: str) -> None:
-    """Refuse a wrong unit; without a unit the values must tell."""
+def view_of(array: xr.DataArray, where: str, coarsen: int) -> GridView:
+    """Return how the rows and columns of an array make a state."""
+    latitude, longitude = (array[name].values.astype(float) for name in ("latitude", "longitude"))
+    try:
+        return GridView.of(latitude, longitude, coarsen)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def units_of(array: xr.DataArray, variable: Variable, where: str) -> tuple[float, float]:
+    """Return factor and offset to the variable's units; without a unit the values must tell."""
     units = array.attrs.get("units")
     limits = allowed_range(variable.standard_name, (variable.levels or (None,))[0])
-    if same_units(str(units), variable.units) or (units is None and np.isfinite(limits).all()):
-        return
+    if units is None and np.isfinite(limits).all():
+        return 1.0, 0.0
+    scale = conversion(str(units), variable.units, variable.standard_name)
+    if units is not None and scale is not None:
+        return scale
     found = "no units" if units is None else f"units {str(units)!r}"
     raise ValueError(f"{where}: variable {array.name!r} has {found}; allowed: {variable.units!r}")
 
@@ -148,7 +176,7 @@ def select_levels(array: xr.DataArray, variable: Variable, where: str) -> xr.Dat
             raise ValueError(f"{where}: {text} {list(variable.levels)} hPa")
         return array.expand_dims("level", 1)
     present = array["level"].values.astype(float)
-    if array["level"].attrs.get("units") == "Pa":
+    if array["level"].attrs.get("units") == "Pa" or present.max() > HIGHEST_HPA:
         present = present / 100
     index = []
     for level in variable.levels:

@@ -22,6 +22,7 @@ from tasks import components
 from tasks.experiment import Experiment
 from tasks.observing import Observing
 from tasks.plan import Plan
+from tasks.read_ahead import ReadAhead
 from tasks.reference import Reference
 from tasks.timing import working
 
@@ -69,6 +70,8 @@ class Runtime:
         Whoever asks the reference for a state waits for the block that is being integrated, so the
         states that are done are kept at hand; the pause lets the others have their turn.
         """
+        if isinstance(self.reference, ReadAhead):  # it reads its own next states
+            return
         torch.set_flush_denormal(True)
         times = self.reference_times()
         for number, time in enumerate(times):

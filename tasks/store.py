@@ -6,8 +6,7 @@ atomic by itself and ``If-None-Match: *`` makes it exclusive. So whoever reads a
 the bytes, whatever was killed when. A hidden file is locked by its writer (flock(2), which ends
 with the process), so `sweep` can tell what a dead writer left behind.
 
-The S3 endpoint and credentials come from the environment: AWS_ENDPOINT_URL (or
-FSSPEC_S3_ENDPOINT_URL), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+How S3 is reached, and what is said when it is not: `tasks.remote`.
 """
 
 import errno
@@ -17,12 +16,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import fsspec
+
+from tasks.remote import explained, s3_options
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,6 +43,7 @@ __all__ = [
     "names",
     "open_dataset",
     "read_bytes",
+    "read_many",
     "remove",
     "remove_tree",
     "s3_options",
@@ -50,9 +54,35 @@ __all__ = [
 ]
 
 Address = str | os.PathLike[str]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 PART = ".part"
+READERS = 8
 CONFLICT_RETRIES = 20
+
+
+def _told(
+    function: Callable[Concatenate[Address, P], Result],
+) -> Callable[Concatenate[Address, P], Result]:
+    """Let a function say in one line what is wrong with object storage, see `tasks.remote`."""
+
+    @wraps(function)
+    def wrapped(address: Address, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        with explained(address):
+            return function(address, *args, **kwargs)
+
+    return wrapped
+
+
+@contextmanager
+def _bucket_of(address: Address) -> Iterator[None]:
+    """Name the bucket where a write finds none."""
+    try:
+        yield
+    except FileNotFoundError:
+        bucket = str(address).removeprefix("s3://").split("/")[0]
+        raise ValueError(f"{address}: there is no bucket {bucket!r}; make it first") from None
 
 
 def is_remote(address: Address) -> bool:
@@ -72,22 +102,17 @@ def join(address: Address, *parts: str) -> str:
     return "/".join([str(address).rstrip("/"), *(part.strip("/") for part in parts)])
 
 
-def s3_options() -> dict[str, object]:
-    """Return the storage options of every S3 access, from the environment."""
-    variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL")
-    endpoint = next((os.environ[name] for name in variables if os.environ.get(name)), None)
-    return {"endpoint_url": endpoint, "use_listings_cache": False}
-
-
 def _s3() -> "AbstractFileSystem":
     return fsspec.filesystem("s3", **s3_options())
 
 
+@_told
 def exists(address: Address) -> bool:
     """Return whether a file (or a non-empty folder) is at the address."""
     return bool(_s3().exists(address)) if is_remote(address) else os.path.exists(address)
 
 
+@_told
 def read_bytes(address: Address) -> bytes:
     """Return the bytes of a file.
 
@@ -97,6 +122,24 @@ def read_bytes(address: Address) -> bytes:
     return bytes(_s3().cat_file(address)) if is_remote(address) else Path(address).read_bytes()
 
 
+@_told
+def read_many(address: Address, names: Sequence[str]) -> dict[str, bytes]:
+    """Return the bytes of files below an address by their names, read side by side.
+
+    Raises:
+        FileNotFoundError: One is not there.
+    """
+    paths = {name: join(address, name) for name in names}
+    if not is_remote(address):
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda path: Path(path).read_bytes(), paths.values())
+            return dict(zip(paths, found, strict=True))
+    client = _s3()
+    objects = client.cat(list(paths.values()))
+    return {name: bytes(objects[client._strip_protocol(path)]) for name, path in paths.items()}
+
+
+@_told
 def write_bytes(
     address: Address, data: bytes, *, durable: bool = True, staging: Address | None = None
 ) -> None:
@@ -111,12 +154,14 @@ def write_bytes(
             if not given. On S3 it has no meaning.
     """
     if is_remote(address):
-        _s3().pipe_file(address, data)
+        with _bucket_of(address):
+            _s3().pipe_file(address, data)
     else:
         target = Path(address)
         write_many(target.parent, {target.name: data}, durable=durable, staging=staging)
 
 
+@_told
 def write_many(
     address: Address,
     *batches: Mapping[str, bytes],
@@ -125,8 +170,9 @@ def write_many(
 ) -> None:
     """Write files below an address, each atomically, batch by batch; else as `write_bytes`."""
     if is_remote(address):
-        for batch in batches:
-            _s3().pipe({join(address, name): data for name, data in batch.items()})
+        with _bucket_of(address):
+            for batch in batches:
+                _s3().pipe({join(address, name): data for name, data in batch.items()})
         return
     contents = {Path(address) / name: data for batch in batches for name, data in batch.items()}
     folders = {folder for target in contents for folder in _make_folder(target.parent)}
@@ -179,10 +225,12 @@ def _make_folder(folder: Path) -> list[Path]:
     return chain
 
 
-def _create_on_s3(address: str, data: bytes) -> bool:
+@_told
+def _create_on_s3(address: Address, data: bytes) -> bool:
     for attempt in range(CONFLICT_RETRIES):
         try:
-            _s3().pipe_file(address, data, mode="create")
+            with _bucket_of(address):
+                _s3().pipe_file(str(address), data, mode="create")
             return True
         except FileExistsError:
             return False
@@ -256,6 +304,7 @@ def sync(paths: Iterable[Address]) -> None:
             os.close(descriptor)
 
 
+@_told
 def names(address: Address) -> tuple[str, ...]:
     """Return the sorted names in a folder without the hidden ones; empty if it is not there.
 
@@ -269,6 +318,7 @@ def names(address: Address) -> tuple[str, ...]:
     return tuple(sorted(name for name in bare if not name.startswith(".")))
 
 
+@_told
 def files(address: Address) -> tuple[str, ...]:
     """Return the sorted relative paths of all files below a folder without the hidden ones."""
     if is_remote(address):
@@ -282,6 +332,7 @@ def files(address: Address) -> tuple[str, ...]:
     return tuple(sorted(p for p in relative if p and not p.rsplit("/", 1)[-1].startswith(".")))
 
 
+@_told
 def entries(address: Address) -> dict[str, tuple[int, float]]:
     """Return size [bytes] and time of the last change [s since 1970] of `files` below a folder."""
     if not is_remote(address):
@@ -300,6 +351,7 @@ def entries(address: Address) -> dict[str, tuple[int, float]]:
     }
 
 
+@_told
 def remove(address: Address) -> None:
     """Remove a file; nothing happens if it is not there."""
     with suppress(FileNotFoundError):
@@ -309,6 +361,7 @@ def remove(address: Address) -> None:
             os.unlink(address)
 
 
+@_told
 def remove_tree(address: Address) -> None:
     """Remove a folder and all below it; nothing happens if it is not there."""
     if is_remote(address):
@@ -333,5 +386,7 @@ def open_dataset(address: Address) -> "xr.Dataset":
     import xarray as xr
 
     options = s3_options() if is_remote(address) else None
-    dataset: xr.Dataset = xr.open_zarr(str(address), consolidated=False, storage_options=options)
+    dataset: xr.Dataset = xr.open_zarr(
+        str(address), chunks=None, consolidated=True, storage_options=options
+    )
     return dataset

@@ -15,7 +15,8 @@ from torch import Tensor
 from configs import Config
 from configs.training import Period
 from models.state import StateSpec
-from models.training.trajectories import Trajectories
+from models.training.trajectories import StateArray, Trajectories
+from tasks.archive_states import ArchiveStates
 from tasks.workshop import Workshop
 
 __all__ = [
@@ -140,14 +141,20 @@ def segments(seed: int) -> dict[str, Tensor]:
 def period_trajectories(
     config: Config, period: Period, root: str
 ) -> tuple[StateSpec, Trajectories]:
-    """Return the states of the reference's data in a period, as one stream."""
+    """Return the states of the reference's data in a period, as one stream.
+
+    Up to `train.in_memory` are read at once; of more, a state is read when it is asked for.
+    """
     from tasks.components import Components
 
-    reference = Components(config).reference(root)
+    reference = Components(config).gridded()
     step = pd.Timedelta(config.step)
     reference.check(pd.Timestamp(period.start), pd.Timestamp(period.end), step)
     times = pd.date_range(period.start, period.end, freq=step)
-    states = reference.states(list(times)).numpy()[:, None]
+    if len(times) * reference.state_bytes > config.train.in_memory * 1e9:
+        states: StateArray = ArchiveStates(reference, times)
+    else:
+        states = reference.states(list(times)).numpy()[:, None]
     return reference.spec, Trajectories(states, (times[0],), step)
 
 

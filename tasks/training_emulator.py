@@ -1,5 +1,6 @@
 """The training step of the learned forecast model."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from models.emulator import Emulator, EmulatorShape
 from models.normalization import Statistics
 from models.state import StateSpec
 from models.training.emulator import EmulatorSettings, forecast_errors, train_emulator
-from models.training.trajectories import Trajectories
+from models.training.emulator_samples import StateSeries
+from models.training.trajectories import BatchedStates, Trajectories
 from tasks.training_steps import Bench
 
 __all__ = ["fit_emulator"]
@@ -32,11 +34,12 @@ def fit_emulator(
         trajectories: Training and validation states, one stream each.
     """
     periods = [span(t) for t in trajectories]
-    x = torch.cat([all_states(t) for t in trajectories])
+    x = all_states(trajectories)
     times = [time for t in trajectories for time in times_of(t)]
     hours = int(trajectories[0].step / pd.Timedelta(hours=1))
     options = bench.settings.emulator
-    settings = EmulatorSettings(periods[0], periods[1], hours)
+    sizes = options.model_dump(include={"hidden", "blocks", "batch"})
+    settings = EmulatorSettings(periods[0], periods[1], hours, **sizes)
     optimizer = replace(
         settings.optimizer, iterations=options.iterations, seed=bench.settings.seed
     )
@@ -50,7 +53,7 @@ def fit_emulator(
     shape = EmulatorShape.of(spec, statistics, hours, settings.hidden, settings.blocks)
     emulator = Emulator.from_tensors(shape, tensors, statistics)
     scores = forecast_errors(emulator, x, times, spec, periods[1])
-    bench.report(f"emulator, RMSE in validation: {scores}")
+    bench.report(f"emulator, mean RMSE / deviation in validation: {shares(scores, statistics)}")
     return emulator, scores
 
 
@@ -59,9 +62,42 @@ def times_of(t: Trajectories) -> list[pd.Timestamp]:
     return t.times(np.arange(t.length), np.zeros(t.length, np.int64))
 
 
-def all_states(t: Trajectories) -> Tensor:
-    """Return the states of a single stream."""
-    return t.x(np.arange(t.length), np.zeros(t.length, np.int64))
+def shares(scores: dict[str, dict[str, float]], statistics: Statistics) -> dict[str, float]:
+    """Return the mean over the fields of each forecast's error in standard deviations."""
+    std = statistics.std.tolist()
+    return {
+        name: round(float(np.mean([e / s for e, s in zip(errors.values(), std, strict=True)])), 3)
+        for name, errors in scores.items()
+    }
+
+
+class JoinedSeries:
+    """Single streams one after the other, read where they are indexed."""
+
+    def __init__(self, trajectories: Sequence[Trajectories]) -> None:
+        """Join streams."""
+        self.trajectories = trajectories
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return the states at some positions [SI]."""
+        first, parts = 0, []
+        for t in self.trajectories:
+            own = (index >= first) & (index < first + t.length)
+            parts.append((own, t, (index[own] - first).numpy()))
+            first += t.length
+        x = torch.empty(len(index), *self.trajectories[0].states.shape[2:])
+        for own, t, i in parts:
+            if len(i):
+                x[own] = t.x(i, np.zeros(len(i), np.int64))
+        return x
+
+
+def all_states(trajectories: Sequence[Trajectories]) -> Tensor | StateSeries:
+    """Return the states of single streams, as a tensor if they are in memory."""
+    if any(isinstance(t.states, BatchedStates) for t in trajectories):
+        return JoinedSeries(trajectories)
+    index = [(t, np.arange(t.length), np.zeros(t.length, np.int64)) for t in trajectories]
+    return torch.cat([t.x(i, j) for t, i, j in index])
 
 
 def span(t: Trajectories) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -119,11 +119,11 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     _, validation = data.period_trajectories(config, judged, str(workshop.directory))
     features = position_features(spec.grid)
     bench = Bench(workshop, config.train, spec, features, report)
-    statistics = fit_climatology(bench, trajectories, 5 if covers_year(trajectories) else 1)
+    statistics = fit_climatology(bench, trajectories, functions_of_time(trajectories, spec))
     forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
-    statistics = fit_error(bench, first, steps, 60)
+    statistics = fit_error(bench, first, steps, config.train.error_forecasts)
     if isinstance(forecast, Emulator):
         forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics)
     network = config.observations.network
@@ -143,9 +143,12 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     )
 
 
-def covers_year(trajectories: Trajectories) -> bool:
-    """Return whether the seasons can be told from a single stream; else the mean must do."""
-    return trajectories.length * trajectories.step >= pd.Timedelta(days=360)
+def functions_of_time(trajectories: Trajectories, spec: StateSpec) -> int:
+    """Return how many functions of time a single stream can tell apart: mean, seasons, hours."""
+    if trajectories.length * trajectories.step < pd.Timedelta(days=360):
+        return 1
+    hours = trajectories.step <= pd.Timedelta(hours=8) and not DAY % trajectories.step
+    return 7 if hours and spec.grid.wraps else 5
 
 
 def learned_forecast(

@@ -1,8 +1,9 @@
 """The steps of a training: each makes one component from those before it, or goes on making it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -25,10 +26,11 @@ from models.training.losses import (
     autoencoder_loss,
     denoiser_loss,
     draw_anomalies,
+    expect_anomalies,
     model_error_loss,
 )
 from models.training.trainer import Trainer, TrainingSettings
-from models.training.trajectories import Trajectories
+from models.training.trajectories import BatchedStates, Trajectories
 from tasks.training_data import Report
 from tasks.workshop import Workshop
 
@@ -36,6 +38,9 @@ __all__ = ["Bench", "fit_climatology", "fit_denoiser", "fit_error", "train_autoe
 
 #: Fields whose anomalies are too small to matter in the background-error measure.
 THIN_HUMIDITY = (("q", 0), ("q", 1))
+BLOCK_BYTES, SAMPLE_BYTES = 2**28, 2**28
+#: An archive of decades is not read to the last state for seven coefficients.
+CLIMATOLOGY_STATES = 8192
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class Bench:
         """Cell-area weights, mean 1."""
         return self.spec.grid.cell_area_weights()
 
+    def states_in(self, size: int, most: int) -> int:
+        """Return how many states fit into so many bytes, at least 1 and at most so many."""
+        fields, lat, lon = self.spec.shape
+        return max(1, min(most, size // (4 * fields * lat * lon)))
+
     def progress(self, name: str, every: int = 50) -> Callable[[Trainer], None]:
         """Return a callback that reports the mean loss now and then."""
 
@@ -79,12 +89,23 @@ def fit_climatology(bench: Bench, trajectories: Trajectories, n_basis: int) -> S
 
     def make() -> dict[str, Tensor]:
         bench.report("statistics: climatology")
-        blocks = (
-            (trajectories.x(i, j), trajectories.times(i, j)) for i, j in trajectories.blocks(64)
-        )
+        blocks = read_blocks(trajectories, bench.states_in(BLOCK_BYTES, 64))
         return dict(fit_statistics(blocks, bench.area, n_basis).state_dict())
 
     return Statistics.from_tensors(bench.workshop.tensors("climatology", make))
+
+
+def read_blocks(
+    trajectories: Trajectories, size: int
+) -> Iterator[tuple[Tensor, list[pd.Timestamp]]]:
+    """Yield all states in blocks, or as many of an archive as a climatology needs."""
+    blocks = trajectories.blocks(size)
+    if isinstance(trajectories.states, BatchedStates):
+        blocks = blocks[:: -(-len(blocks) * size // CLIMATOLOGY_STATES)]
+    for number, (i, j) in enumerate(blocks):
+        if number + 1 < len(blocks):
+            trajectories.expect(*blocks[number + 1])
+        yield trajectories.x(i, j), trajectories.times(i, j)
 
 
 def fit_error(bench: Bench, world: World, steps: int, batches: int) -> Statistics:
@@ -141,12 +162,14 @@ def train_autoencoder(
 
     def make() -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(bench.settings.seed + 1)
-        sample = draw_anomalies(trajectories, statistics, 400, generator)
+        count = bench.states_in(SAMPLE_BYTES, 400)
+        sample = draw_anomalies(trajectories, statistics, count, generator)
         autoencoder.initialize_linear(sample)
         options = bench.settings.autoencoder
         loss = autoencoder_loss(autoencoder, trajectories, statistics, bench.area, options.batch)
         settings = TrainingSettings(options.iterations, seed=bench.settings.seed)
-        trainer = Trainer(autoencoder, loss, settings)
+        expect = expect_anomalies(trajectories, options.batch)
+        trainer = Trainer(autoencoder, loss, settings, expect)
         bench.workshop.train("autoencoder", trainer, bench.progress("autoencoder"))
         autoencoder.standardize_latent(sample)
         curve = {"loss_curve": torch.tensor(trainer.curve)}
@@ -167,8 +190,9 @@ def build_denoiser(bench: Bench, autoencoder: Autoencoder, basis: int) -> Latent
         poles=autoencoder.shape.poles,
         features=len(bench.features),
         basis=basis,
-        hidden=options.hidden,
-        deep=options.deep,
+        **options.model_dump(
+            include={"hidden", "deep", "network", "depth", "heads", "covariance"}
+        ),
         error_hidden=bench.settings.model_error.hidden,
         error_blocks=bench.settings.model_error.blocks,
     )

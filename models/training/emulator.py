@@ -11,13 +11,19 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from models.emulator import Emulator, EmulatorShape, sphere_coordinates
 from models.normalization import Statistics
 from models.state import StateSpec
-from models.training.emulator_samples import BATCH, Period, Samples, forecast_errors
+from models.training.emulator_samples import (
+    JUDGED,
+    Period,
+    Samples,
+    StateSeries,
+    evenly,
+    forecast_errors,
+)
 from models.training.trainer import Trainer, TrainingSettings
 
 __all__ = ["EmulatorSettings", "TrainedEmulator", "forecast_errors", "train_emulator"]
@@ -41,6 +47,7 @@ class EmulatorSettings:
         lagged: Share of the initial states that lie between the truth and a forecast of it.
         batch: Samples in a batch.
         linear_samples: Largest number of samples for a local linear part.
+        linear_rows: Largest number of points in them.
         evaluate_every: Iterations between evaluations.
         patience: Evaluations without a better one after which the training stops.
         optimizer: The optimizer's settings.
@@ -55,6 +62,7 @@ class EmulatorSettings:
     lagged: float = 0.5
     batch: int = 64
     linear_samples: int = 512
+    linear_rows: int = 2**18
     evaluate_every: int = 50
     patience: int = 4
     optimizer: TrainingSettings = OPTIMIZER
@@ -78,7 +86,7 @@ class TrainedEmulator:
 
 
 def train_emulator(
-    x: Float[Tensor, "time field lat lon"],
+    x: Tensor | StateSeries,
     times: Sequence[pd.Timestamp],
     statistics: Statistics,
     spec: StateSpec,
@@ -88,7 +96,7 @@ def train_emulator(
     """Train an emulator.
 
     Args:
-        x: States in the order of their times [SI].
+        x: States in the order of their times [SI], in memory or read where they are needed.
         times: Time of each state, UTC.
         statistics: Climatology and scales, fitted to the training period.
         spec: Layout of the states.
@@ -109,7 +117,7 @@ def train_emulator(
 
     def loss(generator: torch.Generator) -> Tensor:
         drawn = starts[torch.randint(len(starts), (settings.batch,), generator=generator)]
-        noise = settings.noise * torch.randn(shape, generator=generator).to(samples.a)
+        noise = settings.noise * torch.randn(shape, generator=generator).to(samples.basis)
         return samples.loss(samples.disturbed(drawn, lagged, noise, generator), drawn)
 
     trainer = Trainer(emulator, loss, settings.optimizer)
@@ -140,9 +148,12 @@ def create_emulator(
 def fit_linear_part(samples: Samples, settings: EmulatorSettings) -> None:
     """Fit the linear part; a local one has few unknowns and needs few samples."""
     starts = samples.starts(settings.training, 1)
-    if not samples.emulator.shape.dense:
-        starts = starts[:: -(-len(starts) // settings.linear_samples)]
-    blocks = torch.split(starts, BATCH)
+    shape = samples.emulator.shape
+    if not shape.dense:
+        rows = max(settings.linear_rows // (shape.grid[0] * shape.grid[1]), 8)
+        starts = evenly(starts, min(settings.linear_samples, rows))
+    # The rows of a local part are 9 times the state, in double precision.
+    blocks = torch.split(starts, samples.batch if shape.dense else max(1, samples.batch // 4))
     pairs = ((samples.a[block], samples.a[block + 1]) for block in blocks)
     samples.emulator.fit_linear(pairs, settings.noise)
 
@@ -153,7 +164,7 @@ class Search:
     def __init__(self, samples: Samples, settings: EmulatorSettings) -> None:
         """Prepare to evaluate on the validation period."""
         self.samples, self.settings = samples, settings
-        self.starts = samples.starts(settings.validation, 1)
+        self.starts = evenly(samples.starts(settings.validation, 1), JUDGED)
         self.curve: list[tuple[int, float]] = []
         self.weights: dict[str, Tensor] = {}
         self.best_iteration = 0
@@ -169,7 +180,7 @@ class Search:
         own = {name: value.detach().clone() for name, value in trainer.parameters.items()}
         self._put(trainer, trainer.average)
         total = 0.0
-        for block in torch.split(self.starts, BATCH):
+        for block in torch.split(self.starts, self.samples.batch):
             loss = self.samples.loss(self.samples.a[block], block)
             total += float(loss) * len(block) / len(self.starts)
         if not self.curve or total < min(value for _, value in self.curve):

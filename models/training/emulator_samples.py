@@ -1,10 +1,12 @@
 """Samples for a forecast model with one native step, and the errors of its forecasts.
 
 A sample is a state whose successors lie exactly one native step after one another, all within one
-period, so that no forecast crosses from the training into the validation period.
+period, so that no forecast crosses from the training into the validation period. The states may be
+a tensor, or an archive that is read where it is indexed.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import pandas as pd
 import torch
@@ -12,12 +14,48 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.emulator import Emulator
+from models.normalization import Statistics
 from models.state import StateSpec
 
-__all__ = ["Period", "Samples", "forecast_errors"]
+__all__ = ["Period", "Samples", "StateSeries", "evenly", "forecast_errors"]
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 BATCH = 64
+BATCH_VALUES = 2**25
+#: More states than this are not needed to judge a forecast model.
+JUDGED = 512
+
+
+class StateSeries(Protocol):
+    """States [SI] in the order of their times, selected by a tensor of positions."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return the states at some positions."""
+        ...
+
+
+class Anomalies:
+    """Normalized anomalies of states that are not in memory."""
+
+    def __init__(self, x: StateSeries, times: pd.DatetimeIndex, statistics: Statistics) -> None:
+        """Normalize the states where they are selected."""
+        self.x, self.times, self.statistics = x, times, statistics
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return the anomalies at some positions [1]."""
+        return self.statistics.normalize(self.x[index], self.times[index.numpy()])
+
+
+def batch_size(spec: StateSpec) -> int:
+    """Return how many states are treated at once: BATCH, fewer where they are large."""
+    return max(
+        1, min(BATCH, BATCH_VALUES // (spec.n_fields * spec.grid.shape[0] * spec.grid.shape[1]))
+    )
+
+
+def evenly(starts: Tensor, most: int) -> Tensor:
+    """Return at most so many samples, evenly spaced."""
+    return starts[:: -(-len(starts) // most)]
 
 
 class Samples:
@@ -26,15 +64,21 @@ class Samples:
     def __init__(
         self,
         emulator: Emulator,
-        x: Float[Tensor, "time field lat lon"],
+        x: Tensor | StateSeries,
         times: Sequence[pd.Timestamp],
         spec: StateSpec,
     ) -> None:
         """Normalize the states `x` [SI] with the emulator's statistics."""
         self.times, self.emulator = pd.DatetimeIndex(list(times)), emulator
-        self.a: Tensor = emulator.statistics.normalize(x, times)
-        self.basis: Tensor = emulator.statistics.basis(times)
-        self.area = spec.grid.cell_area_weights().to(x)[:, None]
+        statistics = emulator.statistics
+        self.a: Tensor | Anomalies = (
+            statistics.normalize(x, times)
+            if isinstance(x, Tensor)
+            else Anomalies(x, self.times, statistics)
+        )
+        self.basis: Tensor = statistics.basis(times)
+        self.area = spec.grid.cell_area_weights().to(statistics.std)[:, None]
+        self.batch = batch_size(spec)
 
     def starts(self, period: Period, steps: int) -> Int[Tensor, "sample"]:
         """Return the states of a period with `steps` successors in it.
@@ -93,21 +137,23 @@ class Samples:
 @torch.no_grad()
 def forecast_errors(
     emulator: Emulator,
-    x: Float[Tensor, "time field lat lon"],
+    x: Tensor | StateSeries,
     times: Sequence[pd.Timestamp],
     spec: StateSpec,
     period: Period,
 ) -> dict[str, dict[str, float]]:
     """Return the area-weighted RMSE [SI] of forecasts over one native step in a period.
 
+    At most JUDGED forecasts are made, evenly spaced.
+
     Returns:
         For the emulator, its linear part, persistence and climatology: the RMSE of each field.
     """
     samples = Samples(emulator, x, times, spec)
-    starts = samples.starts(period, 1)
+    starts = evenly(samples.starts(period, 1), JUDGED)
     square = {name: torch.zeros(spec.n_fields) for name in ("emulator", "linear")}
     square |= {name: torch.zeros(spec.n_fields) for name in ("persistence", "climatology")}
-    for block in torch.split(starts, BATCH):
+    for block in torch.split(starts, samples.batch):
         a, target = samples.a[block], samples.a[block + 1]
         forecasts = {
             "emulator": emulator(a, samples.basis[block]),

@@ -18,6 +18,7 @@ __all__ = [
     "autoencoder_loss",
     "denoiser_loss",
     "draw_anomalies",
+    "expect_anomalies",
     "model_error_loss",
 ]
 
@@ -75,6 +76,15 @@ def draw_anomalies(
     """Draw normalized anomalies of random samples."""
     i, j = trajectories.draw(count, numpy_from(generator))
     return statistics.normalize(trajectories.x(i, j), trajectories.times(i, j))
+
+
+def expect_anomalies(trajectories: Trajectories, count: int) -> Callable[[torch.Generator], None]:
+    """Return what announces the samples that `draw_anomalies` will draw from a generator."""
+
+    def expect(generator: torch.Generator) -> None:
+        trajectories.expect(*trajectories.draw(count, numpy_from(generator)))
+
+    return expect
 
 
 def autoencoder_loss(

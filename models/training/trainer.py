@@ -17,6 +17,7 @@ from torch import Tensor, nn
 __all__ = ["Trainer", "TrainingSettings"]
 
 Loss = Callable[[torch.Generator], Tensor]
+Expect = Callable[[torch.Generator], None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,23 @@ class TrainingSettings:
 class Trainer:
     """Trains a module; the averaged weights are the result."""
 
-    def __init__(self, module: nn.Module, loss: Loss, settings: TrainingSettings) -> None:
-        """Prepare to train `module` on `loss`."""
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        settings: TrainingSettings,
+        expect: Expect | None = None,
+    ) -> None:
+        """Prepare to train `module` on `loss`.
+
+        Args:
+            module: What is trained.
+            loss: The loss of an iteration, from its generator.
+            settings: How it is trained.
+            expect: Told the generator of the next iteration while this one computes, so that its
+                data can be read meanwhile.
+        """
+        self.expect = expect
         self.module, self.loss, self.settings = module, loss, settings
         self.parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
         self.average = {k: p.detach().clone() for k, p in self.parameters.items()}
@@ -64,11 +80,17 @@ class Trainer:
         decay = 0.5 * (1 + math.cos(math.pi * min(self.iteration / s.iterations, 1.0)))
         return s.learning_rate * warm * (0.02 + 0.98 * decay)
 
+    def generator(self, iteration: int) -> torch.Generator:
+        """Return the generator of the draws of an iteration."""
+        return torch.Generator().manual_seed(self.settings.seed * 10_000_019 + iteration)
+
     def step(self) -> float:
         """Take one step of the optimizer and return its loss."""
-        generator = torch.Generator().manual_seed(self.settings.seed * 10_000_019 + self.iteration)
+        generator = self.generator(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
+        if self.expect is not None and self.iteration + 1 < self.settings.iterations:
+            self.expect(self.generator(self.iteration + 1))
         loss = self.loss(generator)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

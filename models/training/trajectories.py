@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["StateArray", "Trajectories"]
+__all__ = ["BatchedStates", "StateArray", "Trajectories"]
 
 Indices = NDArray[np.integer]
 
@@ -26,6 +26,19 @@ class StateArray(Protocol):
 
     def __getitem__(self, index: tuple[int, int]) -> NDArray[np.float32]:
         """Return the state at (time, stream)."""
+        ...
+
+
+@runtime_checkable
+class BatchedStates(Protocol):
+    """States that are read from an archive: faster many at once, and told beforehand."""
+
+    def batch(self, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Return the states at several (time, stream)."""
+        ...
+
+    def expect(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Begin to read the states that will be asked for next."""
         ...
 
 
@@ -63,8 +76,14 @@ class Trajectories:
 
     def x(self, i: Indices, j: Indices) -> Float[Tensor, "batch field lat lon"]:
         """Return the states of the samples, in SI units."""
-        pairs = zip(np.atleast_1d(i), np.atleast_1d(j), strict=True)
-        return torch.from_numpy(np.stack([self.states[int(a), int(b)] for a, b in pairs]))
+        if isinstance(self.states, BatchedStates):
+            return torch.from_numpy(self.states.batch(pairs_of(i, j)))
+        return torch.from_numpy(np.stack([self.states[pair] for pair in pairs_of(i, j)]))
+
+    def expect(self, i: Indices, j: Indices) -> None:
+        """Say which samples will be asked for next, where that helps."""
+        if isinstance(self.states, BatchedStates):
+            self.states.expect(pairs_of(i, j))
 
     def draw(
         self, count: int, generator: np.random.Generator, margin: int = 0
@@ -78,3 +97,9 @@ class Trajectories:
         starts = [(j, k) for j in range(self.streams) for k in range(0, self.length, size)]
         spans = [(np.arange(k, min(k + size, self.length)), j) for j, k in starts]
         return [(i, np.full(len(i), j)) for i, j in spans]
+
+
+def pairs_of(i: Indices, j: Indices) -> list[tuple[int, int]]:
+    """Return the samples as pairs of numbers."""
+    pairs = zip(np.atleast_1d(i), np.atleast_1d(j), strict=True)
+    return [(int(a), int(b)) for a, b in pairs]

@@ -102,7 +102,7 @@ def observing(**settings: object) -> Change:
 
 CASES = {
     "NaN in the reference": (data_change(not_a_number), ["t@850", "nan"]),
-    "wrong unit": (data_change(wrong_unit), ["'t'", "degC", "K"]),
+    "wrong unit": (data_change(wrong_unit), ["'t@500'", "'degC' taken as 'K'"]),
     "missing variable": (data_change(lambda ds: ds.drop_vars("msl")), ["msl", "missing"]),
     "missing times": (too_long, ["2001", "present"]),
     "another autoencoder": (other_autoencoder, ["denoiser", "autoencoder", "trained with"]),

@@ -17,7 +17,7 @@ from models.training.emulator import (
     forecast_errors,
     train_emulator,
 )
-from models.training.emulator_samples import Samples
+from models.training.emulator_samples import Samples, evenly
 from models.training.trainer import TrainingSettings
 
 DAY = pd.Timedelta(days=1)
@@ -267,3 +267,27 @@ def test_errors_of_persistence_and_climatology_are_the_closed_forms() -> None:
         assert errors["climatology"][name] == pytest.approx(float(statistics.std[i]), rel=1e-4)
         assert errors["persistence"][name] == pytest.approx(float(change[i]), rel=1e-3)
     assert np.isfinite([errors["emulator"][name] for name in spec.field_names]).all()
+
+
+class Lazy:
+    """States that are read where they are selected."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        return self.x[index]
+
+
+def test_states_that_are_not_in_memory_give_the_same_samples() -> None:
+    x, times = series(12)
+    both = [Samples(emulator_of(), s, times, state_spec()) for s in (x, Lazy(x))]
+    starts = torch.tensor([3, 0, 7])
+    torch.testing.assert_close(*(s.a[starts] for s in both))
+    torch.testing.assert_close(*(s.loss(s.a[starts], starts) for s in both))
+
+
+def test_at_most_so_many_samples_are_taken_from_all_of_the_period() -> None:
+    starts = evenly(torch.arange(1000), 64)
+    assert 32 < len(starts) <= 64 and starts[0] == 0 and starts[-1] > 980
+    assert torch.equal(evenly(torch.arange(50), 64), torch.arange(50))

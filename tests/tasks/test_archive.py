@@ -15,7 +15,8 @@ import zarr
 from torch import Tensor
 from zarr.core.metadata import ArrayV3Metadata
 
-from models.state import StateSpec, embedded_spec
+from models.grid import LatLonGrid
+from models.state import StateSpec, Variable, embedded_spec
 from tasks import archive, store
 from tasks.archive_zarr import encode_chunk
 
@@ -265,3 +266,33 @@ def test_an_archive_that_is_none_is_named(tmp_path: Path, small_spec: StateSpec)
         store.write_bytes(tmp_path / "analysis.zarr" / "zarr.json", content)
         with pytest.raises(ValueError, match=message):
             publish(str(tmp_path), small_spec, [0])
+
+
+def test_large_maps_are_chunks_of_their_own_in_one_shard(root: str) -> None:
+    variable = Variable("t", "air_temperature", "K", (500.0, 850.0))
+    surface = Variable("msl", "air_pressure_at_mean_sea_level", "Pa")
+    axes = np.linspace(-89.0, 89.0, 96), np.arange(180) * 2.0
+    grid = LatLonGrid(*(tuple(axis.tolist()) for axis in axes))
+    spec = StateSpec((variable, surface), grid, "pressure")
+    publish(root, spec, [0, 1], members=2)
+    metadata = json.loads(store.read_bytes(store.join(root, "analysis.zarr/t/zarr.json")))
+    assert metadata["codecs"][0]["configuration"]["chunk_shape"] == [1, 1, 1, 96, 180]
+    for k in range(2):
+        one = archive.open_archive(root, "analysis").isel(time=k)
+        x = torch.cat([spec.to_tensor(one.sel(member=m)) for m in range(2)])
+        assert torch.equal(x, states(spec, k, 2))
+        found = archive.read_published(root, "analysis", spec, START + k * STEP)
+        assert torch.equal(found, states(spec, k, 2))
+    with pytest.raises(ValueError, match="2001-01-01T12:00:00 is not published"):
+        archive.read_published(root, "analysis", spec, START + 2 * STEP)
+
+
+def test_small_maps_are_read_by_their_files_too(root: str, small_spec: StateSpec) -> None:
+    publish(root, small_spec, [0, 1])
+    found = archive.read_published(root, "analysis", small_spec, START + STEP)
+    assert torch.equal(found, states(small_spec, 1))
+    other = embedded_spec()
+    with pytest.raises(ValueError, match="states have the shape"):
+        archive.read_published(root, "analysis", other, START)
+    with pytest.raises(ValueError, match="nothing is published there"):
+        archive.read_published(root, "background", small_spec, START)
