@@ -6,29 +6,31 @@
     observations           after the analysis: counts and O-B by source and variable
     pictures               after the analysis: maps, departures, cost function
 
-Artifacts are made one after the other beside the work, never on its path. They are a courtesy: one
-that fails or comes late is left out with a warning, and no flow run waits for the last ones longer
-than PATIENCE seconds. Keys are those of the experiment, so that its versions are a history.
+One thread makes them, one after the other, beside the work and never on its path: a flow run does
+not wait for its artifacts. They are a courtesy: one that fails is left out with a line on standard
+error, and a process that ends waits for the last ones PATIENCE seconds. Keys are those of the
+experiment, so that its versions are a history.
 """
 
-import asyncio
+import contextvars
+import json
 import os
+import queue
 import re
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pandas as pd
-from prefect import get_run_logger, tags
-from prefect.artifacts import (
-    acreate_markdown_artifact,
-    acreate_progress_artifact,
-    acreate_table_artifact,
-    aupdate_progress_artifact,
-)
+from prefect import tags
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.runtime import flow_run
 
 from flows.errors import one_line
 from tasks.cycle_view import departure_rows, pictures, score_rows
@@ -36,14 +38,18 @@ from tasks.experiment import Experiment, cycle_name
 from tasks.runtime import Runtime
 from tasks.store import is_remote, join
 
-__all__ = ["Artifacts", "page_address", "tagged"]
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
-PATIENCE, LONGEST, MOST_WAITING = 10.0, 30.0, 20
+__all__ = ["Artifacts", "Clerk", "clerk_at_work", "create", "page_address", "tagged"]
+
+PATIENCE, MOST_WAITING = 10.0, 40
 CAPTIONS = {
     "maps": "Background, increment, and the used observations minus the background.",
     "departures": "Left and middle in units of √(HBHᵀ + R), with the B that the check assumed.",
 }
-Job = Callable[[], Awaitable[None]]
+Rows = list[dict[str, str]]
+Job = Callable[["SyncPrefectClient"], object]
 
 
 @contextmanager
@@ -63,74 +69,108 @@ def page_address(root: str, name: str) -> str:
     return join(root, name) if is_remote(root) else f"file://{join(root, name)}"
 
 
-@dataclass
+class Clerk:
+    """A thread that makes artifacts in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        """Wait for the first."""
+        self.jobs: queue.Queue[Job | None] = queue.Queue(MOST_WAITING)
+        self.said = ""
+        context = contextvars.copy_context()  # it holds Prefect's settings
+        self.thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
+        self.thread.start()
+
+    def later(self, job: "Job") -> None:
+        """Do something when its turn comes; nothing if the server is slower than the cycles."""
+        try:
+            self.jobs.put_nowait(job)
+        except queue.Full:
+            self._say("Prefect's server is slower than the cycles: artifacts are left out")
+
+    def close(self) -> None:
+        """Wait for the last ones, but not long."""
+        try:
+            self.jobs.put(None, timeout=PATIENCE)
+        except queue.Full:
+            return
+        self.thread.join(PATIENCE)
+
+    def _work(self) -> None:
+        with get_client(sync_client=True) as client:
+            while job := self.jobs.get():
+                try:
+                    job(client)
+                except Exception as error:  # noqa: BLE001 - no cycle fails because of a picture
+                    self._say(f"an artifact is left out: {one_line(error)}")
+
+    def _say(self, text: str) -> None:
+        if text != self.said:
+            sys.stderr.write(f"losda: {text}\n")
+        self.said = text
+
+
+_current: Clerk | None = None
+
+
+@contextmanager
+def clerk_at_work() -> Iterator[None]:
+    """Have artifacts made beside all flow runs of the block."""
+    global _current
+    _current = clerk = Clerk()
+    try:
+        yield
+    finally:
+        _current = None
+        clerk.close()
+
+
+def create(client: "SyncPrefectClient", artifact: ArtifactCreate) -> UUID:
+    """Create an artifact."""
+    return client.create_artifact(artifact).id
+
+
 class Artifacts:
-    """The artifacts of one flow run.
+    """The artifacts of the flow run that makes it."""
 
-    Attributes:
-        runtime: The experiment.
-        total: How many steps the flow run has.
-        done: How many of them are done.
-    """
-
-    runtime: Runtime
-    total: int
-    done: int = 0
-    _progress: UUID | None = None
-    _waiting: set["asyncio.Task[None]"] = field(default_factory=set)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(self, runtime: Runtime, total: int) -> None:
+        """Show an experiment in a flow run of `total` steps."""
+        plan = replace(runtime.plan, known={})  # that of the work is walked by its own thread
+        self.runtime, self.total, self.done = replace(runtime, plan=plan), total, 0
+        self.run = flow_run.get_id()
+        self.clerk, self.is_own = _current or Clerk(), _current is None
+        self.progress: UUID | None = None
 
     def begin(self, title: str) -> None:
         """Show the progress, and where the pages are."""
-        self._later(partial(self._begin, title))
+        self.clerk.later(partial(self._begin, title))
 
     def advance(self) -> None:
         """Take note that one more step is done, and show it if that is worth an update."""
         self.done += 1
         if self.done % max(1, self.total // 20) == 0 or self.done == self.total:
-            self._later(self._update)
+            part = 100.0 * min(1.0, self.done / max(self.total, 1))
+            self.clerk.later(partial(self._update, part))
 
     def after(self, time: pd.Timestamp, stage: str) -> None:
         """Show what is new of a cycle after one of its stages."""
         if stage == "analysis":
-            self._later(partial(self._observations, time))
-            self._later(partial(self._pictures, time))
+            self.clerk.later(partial(self._observations, time))
+            self.clerk.later(partial(self._pictures, time))
         elif stage == "verification":
-            self._later(partial(self._scores, time))
+            self.clerk.later(partial(self._scores, time))
 
-    def table(self, name: str, rows: list[dict[str, str]], text: str) -> None:
+    def table(self, name: str, rows: Rows, text: str) -> None:
         """Show a table."""
-        self._later(partial(self._table, name, rows, text))
+        self.clerk.later(partial(self._table, name, rows, text))
 
-    async def close(self) -> None:
-        """Wait for the last artifacts, but not long."""
-        if self._waiting:
-            _, late = await asyncio.wait(self._waiting, timeout=PATIENCE)
-            for task in late:
-                task.cancel()
-            if late:
-                _warn(f"{len(late)} artifacts came too late and are left out")
+    def close(self) -> None:
+        """Wait for the last ones, unless somebody else does."""
+        if self.is_own:
+            self.clerk.close()
 
-    def _later(self, job: Job) -> None:
-        if len(self._waiting) >= MOST_WAITING:
-            return  # the server is slower than the cycles
-        task = asyncio.create_task(self._in_turn(job))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
-
-    async def _in_turn(self, job: Job) -> None:
-        async with self._turn:
-            try:
-                async with asyncio.timeout(LONGEST):
-                    await job()
-            except Exception as error:  # noqa: BLE001 - a cycle must not fail because of a picture
-                _warn(f"an artifact is left out: {one_line(error)}")
-
-    async def _begin(self, title: str) -> None:
+    def _begin(self, title: str, client: "SyncPrefectClient") -> None:
         root = self.runtime.experiment.root
-        self._progress = await acreate_progress_artifact(
-            0.0, key=self._key("progress"), description=title
-        )
+        self.progress = self._create(client, "progress", "progress", 0.0, title)
         lines = [f"# {title}", f"Experiment: `{root}`"]
         for name, text in (
             ("monitor.html", "over time, refreshed after each cycle"),
@@ -138,40 +178,40 @@ class Artifacts:
         ):
             lines.append(f"- [{name}]({page_address(root, name)}): {text} (`{join(root, name)}`)")
         text = "Where the pages of the experiment are."
-        await acreate_markdown_artifact("\n\n".join(lines), self._key("pages"), text)
+        self._create(client, "markdown", "pages", "\n\n".join(lines), text)
 
-    async def _update(self) -> None:
-        if self._progress is not None:
-            part = 100.0 * min(1.0, self.done / max(self.total, 1))
-            await aupdate_progress_artifact(self._progress, progress=part)
+    def _update(self, part: float, client: "SyncPrefectClient") -> None:
+        if self.progress is not None:
+            client.update_artifact(self.progress, ArtifactUpdate(data=part))
 
-    async def _scores(self, time: pd.Timestamp) -> None:
-        rows = await asyncio.to_thread(score_rows, self.runtime, time)
+    def _scores(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
         text = "mean squared errors over the climatological variance"
-        await self._table("scores", rows, f"Cycle {cycle_name(time)}: {text}")
+        rows = score_rows(self.runtime, time)
+        self._table("scores", rows, f"Cycle {cycle_name(time)}: {text}", client)
 
-    async def _observations(self, time: pd.Timestamp) -> None:
-        rows = await asyncio.to_thread(departure_rows, self.runtime, time)
-        text = "observations by source and variable"
-        await self._table("observations", rows, f"Cycle {cycle_name(time)}: {text}")
+    def _observations(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
+        rows = departure_rows(self.runtime, time)
+        text = f"Cycle {cycle_name(time)}: observations by source and variable"
+        self._table("observations", rows, text, client)
 
-    async def _pictures(self, time: pd.Timestamp) -> None:
-        found = await asyncio.to_thread(pictures, self.runtime, time)
+    def _pictures(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
         cycle = cycle_name(time)
         lines = [f"# Cycle {cycle}"]
-        for name, address in found.items():  # an image artifact would show the address, too
+        for name, address in pictures(self.runtime, time).items():
+            # an image artifact would show the address, too
             lines += [f"![{name}]({address})", CAPTIONS[name]]
         text = f"Cycle {cycle}: maps, departures, cost function"
-        await acreate_markdown_artifact("\n\n".join(lines), self._key("pictures"), text)
+        self._create(client, "markdown", "pictures", "\n\n".join(lines), text)
 
-    async def _table(self, name: str, rows: list[dict[str, Any]], text: str) -> None:
-        await acreate_table_artifact(rows, self._key(name), text)
+    def _table(self, name: str, rows: Rows, text: str, client: "SyncPrefectClient") -> None:
+        self._create(client, "table", name, json.dumps(rows), text)
 
-    def _key(self, name: str) -> str:
-        """Return the key of an artifact: small letters, digits and dashes."""
-        own = re.sub(r"[^a-z0-9]+", "-", self.runtime.experiment.config.name.lower()).strip("-")
-        return f"{own}-{name}"
-
-
-def _warn(text: str) -> None:
-    get_run_logger().warning(text)
+    def _create(
+        self, client: "SyncPrefectClient", kind: str, name: str, data: str | float, text: str
+    ) -> UUID:
+        """Create an artifact; its key has small letters, digits and dashes."""
+        experiment = self.runtime.experiment.config.name.lower()
+        key = re.sub(r"[^a-z0-9]+", "-", f"{experiment}-{name}").strip("-")
+        run = None if self.run is None else UUID(self.run)
+        artifact = ArtifactCreate(type=kind, key=key, description=text, data=data, flow_run_id=run)
+        return create(client, artifact)

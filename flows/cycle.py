@@ -67,7 +67,7 @@ async def run(experiment: Experiment) -> None:
         text = "mean squared errors over the climatological variance, mean over the cycles"
         shown.table("means", summary.table(mean), f"{experiment.config.name}: {text}")
     finally:
-        await shown.close()
+        await asyncio.to_thread(shown.close)
 
 
 async def run_cycles(

@@ -70,7 +70,7 @@ async def cycle(
         *(run_cycle(cycle_time(name), stages) for name, stages in work.items()),
         return_exceptions=True,
     )
-    await shown.close()
+    await asyncio.to_thread(shown.close)
     for error in found:
         if isinstance(error, BaseException):
             raise error

@@ -139,10 +139,11 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
             driver, start = _start(runtime, end)
             gc.freeze()  # what is loaded by now stays to the end
             api.wait()
+            from flows.artifacts import clerk_at_work
             from flows.driving import drive
 
             until_done = how.until_done or how.cycles is not None
-            with monitored(runtime.plan):
+            with monitored(runtime.plan), clerk_at_work():
                 left = run_until_signal(
                     lambda stop: drive(driver, how.every, how.once, until_done, stop)
                 )

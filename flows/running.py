@@ -77,13 +77,13 @@ def _run_flow(api: server.PrefectApi, runtime: "Runtime") -> None:
         ahead.start()
     shown = progress.show(runtime.experiment.config.cycles)
     try:
-        from flows.artifacts import tagged
+        from flows.artifacts import clerk_at_work, tagged
         from flows.cycle import run
 
         # What is loaded by now stays to the end; not to walk it saves a second at exit.
         gc.freeze()
         api.wait()
-        with tagged(runtime.experiment), monitoring.monitored(runtime.plan):
+        with tagged(runtime.experiment), monitoring.monitored(runtime.plan), clerk_at_work():
             asyncio.run(run(runtime.experiment))
     finally:
         shown.close()
