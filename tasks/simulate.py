@@ -65,6 +65,7 @@ def simulate(
     value[rows] = equivalents
     room = room_for_errors(table.assign(observation=value))[rows]
     value[rows] += np.clip(error[rows] * noise, -room, room)
+    value = capped(table.assign(observation=value))
     value[rows] += np.where(gross, size, 0.0) * error[rows]
     planted[rows] = gross
     return table.assign(observation=value, quality=0, planted=planted)
@@ -77,6 +78,14 @@ def room_for_errors(table: pd.DataFrame) -> NDArray[np.float64]:
     full = saturation_humidity(table, nominal_pressure(table))
     room = np.clip(np.minimum(value, full - value), 0.0, None)
     return np.where(humid & np.isfinite(room), room, np.inf)
+
+
+def capped(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the values, humidity at most that of saturation at its report's temperature."""
+    value = table["observation"].to_numpy(np.float64)
+    humid = table["variable"].isin(["q", "q2m"]).to_numpy()
+    full = saturation_humidity(table, nominal_pressure(table))
+    return np.where(humid & np.isfinite(full), np.minimum(value, full), value)
 
 
 def moved(times: pd.Series, moment: Moment, observing: Observing) -> pd.Series:

@@ -36,7 +36,7 @@ from tasks.assimilate import background_errors, departures, with_used
 from tasks.components import Components
 from tasks.ingest_files import judge_reports, read_tables
 from tasks.observing import Observing
-from tasks.simulate import moved, room_for_errors
+from tasks.simulate import capped, moved, room_for_errors
 
 LEAD = pd.Timedelta(hours=24)
 MISTAKES = ("gross", "bias", "displaced")
@@ -114,7 +114,7 @@ def plant(
     mistake[lost & usable] = "displaced"
     room = room_for_errors(table.assign(observation=value))
     noise = np.clip(error * random.standard_normal(count), -room, room)
-    value = value + noise
+    value = capped(table.assign(observation=value + noise))
     sign = np.where(random.random(count) < 0.5, -1.0, 1.0)
     variable = table.groupby("station")["variable"].transform("first").to_numpy()
     biased &= (table["variable"] == variable).to_numpy()

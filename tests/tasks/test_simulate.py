@@ -7,6 +7,7 @@ import torch
 
 from configs import load
 from configs.observing import Files
+from models.observations import conversions as convert
 from models.observations.batch import to_observations
 from models.observations.comparable import unobservable
 from models.observations.table import validate_table
@@ -26,8 +27,10 @@ def observing(**simulation: float) -> Observing:
 def state() -> torch.Tensor:
     x = torch.zeros(SPEC.shape)
     sigma = torch.tensor(SPEC.variable("t").levels)[:, None, None]
-    x[SPEC.slices["t"]] = 290.0 * sigma**0.19
-    x[SPEC.slices["q"]] = 8e-3 * sigma**3
+    x[SPEC.slices["t"]] = (290.0 * sigma**0.19).clamp(min=205.0)
+    t, p = x[SPEC.slices["t"]].double().numpy(), 1e5 * sigma.double().numpy()
+    q = convert.relative_to_specific_humidity(np.full_like(t, 0.4), t, np.broadcast_to(p, t.shape))
+    x[SPEC.slices["q"]] = torch.from_numpy(q).float()
     x[SPEC.slices["sp"]] = 1e5
     return x
 
