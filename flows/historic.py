@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from configs import Config, load
 from flows.errors import reported
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 
@@ -59,8 +60,6 @@ def reprocess(
         report: Write report.html of the joined archive.
         as_json: Print one JSON document.
     """
-    from configs import load
-
     options = {"method.kind": method, "method.preset": preset, "seed": seed}
     given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
     settings = [*(overrides or []), *given]
@@ -80,7 +79,7 @@ def reprocess(
         "report": report,
     }
     with standard_output(as_json):
-        document = _run(parameters)
+        document = _run(loaded, parameters)
     if as_json:
         print_json(document)
     else:
@@ -89,12 +88,13 @@ def reprocess(
         print_reprocess(document)
 
 
-def _run(parameters: dict[str, Any]) -> dict[str, Any]:
+def _run(config: Config, parameters: dict[str, Any]) -> dict[str, Any]:
     """Check the input, then run the flow; a signal lets the cycles under way be finished."""
     from flows.running import start_api
     from flows.signals import run_until_signal, stopping
+    from tasks.experiment import Experiment
 
-    api = start_api()
+    api = start_api(Experiment(root=parameters["out"], config=config))
     try:
         if parameters["deployment"] is not None and api.listener is not None:
             raise ValueError(

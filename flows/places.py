@@ -272,13 +272,14 @@ def _on_worker(root: str, name: str, api: tuple[str, str | None]) -> tuple[int, 
 @asynccontextmanager
 async def _dask_client(address: str) -> AsyncIterator[Any]:
     try:
-        from distributed import Client
+        import distributed
     except ImportError:
         raise ValueError(
             f"dask {address!r}: needs the package distributed: pip install 'losda[dask]'"
         ) from None
     try:
-        client = await Client(address, asynchronous=True, timeout=CONNECT)
+        connect: Any = distributed.Client  # without types
+        client = await connect(address, asynchronous=True, timeout=CONNECT)
     except (OSError, ValueError) as error:
         raise ValueError(f"dask {address!r}: no scheduler answers there: {error}") from None
     try:

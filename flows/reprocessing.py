@@ -7,7 +7,6 @@ Both can be deployed; their parameters are checked, and everything else is in th
 reprocess (`tasks.streams`).
 """
 
-import os
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -30,12 +29,15 @@ async def stream(directory: Address, name: Annotated[str, Field(pattern=r"^s[0-9
         directory: Directory or s3:// address of the reprocess, the same on all machines.
         name: Name of the stream, such as s01.
     """
-    # As `losda run` has it (flows.running); the results are to be the same bit for bit.
-    os.environ.setdefault("PYTORCH_JIT", "0")
-    from flows.streaming import run_stream
+    from flows.running import choose_compiler
     from tasks.streams import read_reprocessing
 
-    await run_stream(read_reprocessing(directory).stream(name), stopping.is_set)
+    found = read_reprocessing(directory)
+    # As `losda run` has it; the results are to be the same bit for bit.
+    choose_compiler(found.whole.config)
+    from flows.streaming import run_stream
+
+    await run_stream(found.stream(name), stopping.is_set)
 
 
 @flow(name="reprocess", flow_run_name="{config} {out}", persist_result=False)
@@ -69,7 +71,10 @@ async def reprocess(
         promote: Join the streams when they are done.
         report: Write report.html of the joined archive.
     """
-    os.environ.setdefault("PYTORCH_JIT", "0")
+    from configs import load
+    from flows.running import choose_compiler
+
+    choose_compiler(load(config, overrides))
     from flows.places import Where
     from flows.side_by_side import Wanted, run_reprocess
 

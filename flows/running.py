@@ -7,13 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from configs import Config
 from flows import BEGAN, monitoring, progress, server, summary
 from tasks.experiment import Experiment
 
 if TYPE_CHECKING:
     from tasks.runtime import Runtime
 
-__all__ = ["prepare", "run_experiment", "start_api"]
+__all__ = ["choose_compiler", "prepare", "run_experiment", "start_api"]
 
 
 def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any]:
@@ -45,12 +46,16 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
 
 def start_api(experiment: Experiment | None = None) -> server.PrefectApi:
     """Begin to start the Prefect API, before torch is loaded for an experiment."""
+    choose_compiler(None if experiment is None else experiment.config)
+    return server.start()
+
+
+def choose_compiler(config: Config | None) -> None:
+    """Say whether torch, which is to be loaded yet, compiles TorchScript."""
     # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses,
     # but for a forecast model that is one.
-    model = None if experiment is None else experiment.config.forecast_model
-    scripted = getattr(model, "torchscript", False)
+    scripted = getattr(config and config.forecast_model, "torchscript", False)
     os.environ.setdefault("PYTORCH_JIT", str(int(scripted)))
-    return server.start()
 
 
 def prepare(experiment: Experiment) -> "Runtime":

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pandas as pd
 
 from tasks import store
-from tasks.archive_zarr import METADATA, TIMES, Document, dump, time_chunks
+from tasks.archive_zarr import METADATA, TIMES, Document, chunk_key, dump, time_chunks
 from tasks.messages import difference
 
 __all__ = ["Archive", "require_same"]
@@ -60,11 +60,8 @@ class Archive:
         """
         chunks = {}
         for name, array in _growing(group):
-            rest = ["0"] * (len(array["shape"]) - 1)
-            data = store.read_bytes(
-                store.join(part.address, name, ".".join(["c", str(index), *rest]))
-            )
-            chunks[f"{name}/{'.'.join(['c', str(to), *rest])}"] = data
+            own = store.join(part.address, name, chunk_key(array, index))
+            chunks[f"{name}/{chunk_key(array, to)}"] = store.read_bytes(own)
         self._write(chunks)
 
     def finish(
