@@ -1,0 +1,142 @@
+"""The flows that workers run; their parameters are names and addresses, checked by pydantic.
+
+    drive    what is due of one experiment, each stage placed on a work pool
+    cycle    forecast, observations and analysis of one cycle
+    verify   verification and publication of one cycle
+    train    the components of a configuration
+
+The configuration of an experiment lies beside it (`losda deploy CONFIG --out DIR` puts it there), so
+no run carries more than an address. Entrypoints are these modules; nothing is read from a file.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
+
+from configs import load
+from configs.deployment import Address, CycleName
+from flows.cycle import run_stage
+from flows.driving import ONCE
+from flows.operations import How, at_the_wheel, experiment_of
+from tasks.driver import DrivenError
+from tasks.experiment import cycle_time
+from tasks.plan import PUBLICATION
+from tasks.runtime import open_runtime
+
+__all__ = ["cycle", "drive", "train", "verify"]
+
+Attempt = Annotated[int, Field(ge=1)]
+OnPath = Literal["forecast", "observations", "analysis"]
+Behind = Literal["verification", "publication"]
+OPTIONS: dict[str, Any] = {"persist_result": False, "retries": 0}
+
+
+def _name(*parameters: str) -> str:
+    """Return the name of a run that nobody named."""
+    given = flow_run.get_parameters()
+    place = str(given["experiment"]).rstrip("/").rsplit("/", 1)[-1]
+    return "-".join([place, *(str(given[name]) for name in parameters)])
+
+
+@flow(name="drive", flow_run_name=lambda: f"drive-{_name()}", **OPTIONS)
+async def drive(
+    experiment: Address, linger: Annotated[float, Field(ge=0, le=3600)] = 60.0
+) -> State[None]:
+    """Run what is due of an experiment, in order, on the work pools, and end.
+
+    Args:
+        experiment: Where the experiment lies.
+        linger: Wait so long for what becomes due, instead of ending [s].
+    """
+    from flows.placing import place
+    from flows.driving import drive as work_off
+
+    how = How(every=60.0, once=True, linger=linger)
+    opened = experiment_of(experiment)
+    try:
+        with at_the_wheel(opened, how) as (driver, start):
+            left = await work_off(driver, how, threading.Event(), place)
+    except DrivenError as error:
+        return Completed(name="Driven", message=str(error))
+    kinds = [f"{wait.kind}: {wait.why}" for wait in left.waits]
+    return Completed(message=f"{start} start; " + "; ".join(kinds))
+
+
+@flow(name="cycle", flow_run_name=lambda: _name("cycle"), **OPTIONS)
+async def cycle(
+    experiment: Address,
+    cycle: CycleName,
+    stages: Sequence[OnPath] = ("forecast", "observations", "analysis"),
+    attempt: Attempt = 1,
+) -> None:
+    """Do the stages of a cycle on which the next cycle waits.
+
+    Args:
+        experiment: Where the experiment lies.
+        cycle: The cycle, YYYYMMDDTHH.
+        stages: What is to be done; what is committed is skipped.
+        attempt: Number of the attempt; only a name here.
+
+    Raises:
+        ReopenedError: The analysis of the cycle before is not committed.
+    """
+    await _do(experiment, cycle, stages)
+
+
+@flow(name="verify", flow_run_name=lambda: f"verify-{_name('cycle')}", **OPTIONS)
+async def verify(
+    experiment: Address,
+    cycle: CycleName,
+    stages: Sequence[Behind] = ("verification", "publication"),
+    attempt: Attempt = 1,
+) -> None:
+    """Verify and publish a cycle.
+
+    Args:
+        experiment: Where the experiment lies.
+        cycle: The cycle, YYYYMMDDTHH.
+        stages: What is to be done; what is committed is skipped.
+        attempt: Number of the attempt; only a name here.
+    """
+    await _do(experiment, cycle, stages)
+
+
+async def _do(address: str, name: str, stages: Sequence[str]) -> None:
+    experiment, time = experiment_of(address), cycle_time(name)
+    plan = open_runtime(experiment).plan
+    first = stages[0]
+    if first != PUBLICATION:
+        plan.sources(time, first)  # nobody waits for them while a device is held
+    for stage in stages:
+        await run_stage(experiment, plan, time, stage, ONCE)
+
+
+@flow(name="train", flow_run_name="train-{config}", **OPTIONS)
+async def train(
+    config: str,
+    registry: Address,
+    directory: Annotated[str, Field(pattern=r"^/")],
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train the components of a configuration and publish them; goes on where it was killed.
+
+    Args:
+        config: Name of a preset, or path of a YAML file.
+        registry: Address of the registry to publish to.
+        directory: Working directory, on the worker's disk.
+        overrides: Any setting, as key=value.
+    """
+    from flows.training import train_flow
+    from tasks.workshop import Workshop
+
+    settings = load(config, overrides)
+    Workshop(directory).claim(settings.train.model_dump(mode="json", exclude={"threads"}))
+    document: dict[str, Any] = await asyncio.to_thread(train_flow, settings, registry, directory)
+    return document
