@@ -5,7 +5,7 @@ under `definitions`. Limits sit on work queues: a queue keeps the order of its r
 deployment does not.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -48,6 +48,8 @@ class Place(Model):
     """The work pool."""
     work_queue_name: Name
     """The queue of it."""
+    job_variables: dict[str, Any] = Field(default_factory=dict)
+    """What the worker is told of a run, such as its environment; never a secret."""
 
 
 class DeploymentSpec(Model):
@@ -72,6 +74,8 @@ class Definitions(Model):
 
     work_pools: tuple[PoolSpec, ...]
     """The work pools."""
+    heartbeats: dict[str, Any] = Field(default_factory=dict)
+    """Job variables that deployments share."""
 
 
 class DeploymentFile(BaseModel, extra="forbid", frozen=True):

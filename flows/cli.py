@@ -3,6 +3,7 @@
     run | report | status | rerun | gc                    an experiment
     ingest                                                real observations
     drive | monitor | hold | release                      in operations
+    up | deploy | wake                                    on a Prefect server with workers
     benchmark | tune | train | registry | check | world   methods, components, settings
 
 Tables are for people; `--json` prints one JSON document on standard output and everything else on
@@ -20,6 +21,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from configs import Config, load
+from flows.deploying import deploy, wake
 from flows.errors import one_line, reported
 from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
@@ -34,7 +36,7 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-for command in (drive, gc, hold, monitor, registry, release, rerun):
+for command in (deploy, drive, gc, hold, monitor, registry, release, rerun, wake):
     app.command(command)
 
 Form = Annotated[str | None, Parameter(name="--format")]

@@ -55,8 +55,8 @@ async def drive(
         experiment: Where the experiment lies.
         linger: Wait so long for what becomes due, instead of ending [s].
     """
-    from flows.placing import place
     from flows.driving import drive as work_off
+    from flows.placing import place
 
     how = How(every=60.0, once=True, linger=linger)
     opened = experiment_of(experiment)

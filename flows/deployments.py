@@ -149,6 +149,7 @@ def _fields(spec: DeploymentSpec) -> dict[str, Any]:
         "tags": list(spec.tags),
         "work_pool_name": spec.work_pool.name,
         "work_queue_name": spec.work_pool.work_queue_name,
+        "job_variables": dict(spec.work_pool.job_variables),
         "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
     }

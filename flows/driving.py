@@ -9,6 +9,7 @@ delay are the ledger's business, so Prefect does not repeat these tasks.
 """
 
 import asyncio
+import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -107,11 +108,11 @@ async def drive(
         for wait in decision.waits:
             shown.waiting(cycle_name(wait.time), wait.kind, wait.why)
         done = how.until_done and {wait.kind for wait in decision.waits} == {"end"}
-        seconds = how.every if failed else _seconds(driver, decision, how.every)
+        seconds = _seconds(driver, decision)
         idle = how.once and (failed or seconds > how.linger)
         if stop.is_set() or done or idle:
             return decision
-        await asyncio.to_thread(stop.wait, seconds)
+        await asyncio.to_thread(stop.wait, how.every if failed else min(how.every, seconds))
 
 
 async def _work_off(
@@ -153,8 +154,8 @@ def _work_of(decision: Decision) -> Work:
     return {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
 
 
-def _seconds(driver: Driver, decision: Decision, every: float) -> float:
-    """Return how long to sleep: until something can be done, or it is time to look again."""
+def _seconds(driver: Driver, decision: Decision) -> float:
+    """Return how long it is until something can be done; infinite if only somebody's act helps."""
     now = driver.now()
     left = [(wait.until - now).total_seconds() for wait in decision.waits if wait.until]
-    return max(0.0, min([every, *left]))
+    return max(0.0, min(left, default=math.inf))
