@@ -11,7 +11,18 @@ from pydantic import BaseModel, Field, model_validator
 
 from configs.base import Model
 
-__all__ = ["Address", "CycleName", "DeploymentFile", "DeploymentSpec", "PoolSpec", "QueueSpec"]
+__all__ = [
+    "HEARTBEAT",
+    "Address",
+    "CycleName",
+    "DeploymentFile",
+    "DeploymentSpec",
+    "PoolSpec",
+    "QueueSpec",
+]
+
+HEARTBEAT = 30
+"""Seconds between two signs of life of a run."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Address = Annotated[str, Field(pattern=r"^(s3://[^/@\s]+/|/)[^@\s]+$", examples=["s3://b/e"])]

@@ -28,12 +28,11 @@ from prefect.events.actions import (
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from configs.deployment import HEARTBEAT
 from tasks.announcing import ARRIVED, OBSERVATIONS, resource_id
 
-__all__ = ["HEARTBEAT", "standing", "wake"]
+__all__ = ["standing", "wake"]
 
-HEARTBEAT = 30
-"""Seconds between the heartbeats of a run, on workers that `losda up` or the images start."""
 STALLED = timedelta(hours=1)
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 ENDED = {"Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut"}
@@ -89,7 +88,11 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
                 threshold=1,
                 within=timedelta(seconds=3 * HEARTBEAT),
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="missing heartbeats")],
+            actions=[
+                ChangeFlowRunState(
+                    name=None, state=StateType.CRASHED, message="missing heartbeats", force=False
+                )
+            ],
         ),
     ]
 
@@ -118,7 +121,10 @@ def wake(name: str, root: str, deployment: UUID) -> AutomationCore:
         ),
         actions=[
             RunDeployment(
-                source="selected", deployment_id=deployment, parameters={"experiment": root}
+                source="selected",
+                deployment_id=deployment,
+                parameters={"experiment": root},
+                job_variables=None,
             )
         ],
     )

@@ -21,7 +21,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from configs import Config, load
-from flows.deploying import deploy, wake
+from flows.deploying import deploy, up, wake
 from flows.errors import one_line, reported
 from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
@@ -36,7 +36,7 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-for command in (deploy, drive, gc, hold, monitor, registry, release, rerun, wake):
+for command in (deploy, drive, gc, hold, monitor, registry, release, rerun, up, wake):
     app.command(command)
 
 Form = Annotated[str | None, Parameter(name="--format")]

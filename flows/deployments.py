@@ -104,7 +104,7 @@ async def _apply_queue(
     client: PrefectClient, pool: str, queue: QueueSpec, dry_run: bool
 ) -> Change:
     name = f"{pool}/{queue.name}"
-    wanted = {"priority": queue.priority, "concurrency_limit": queue.limit}
+    wanted: dict[str, Any] = {"priority": queue.priority, "concurrency_limit": queue.limit}
     try:
         there = await client.read_work_queue_by_name(queue.name, work_pool_name=pool)
     except ObjectNotFound:
