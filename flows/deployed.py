@@ -42,7 +42,8 @@ def _name(*parameters: str) -> str:
     """Return the name of a run that nobody named."""
     given = flow_run.get_parameters()
     place = str(given["experiment"]).rstrip("/").rsplit("/", 1)[-1]
-    return "-".join([place, *(str(given[name]) for name in parameters)])
+    marks = {"attempt": "a"}
+    return "-".join([place, *(f"{marks.get(name, '')}{given[name]}" for name in parameters)])
 
 
 @flow(name="drive", flow_run_name=lambda: f"drive-{_name()}", **OPTIONS)
@@ -69,7 +70,7 @@ async def drive(
     return Completed(message=f"{start} start; " + "; ".join(kinds))
 
 
-@flow(name="cycle", flow_run_name=lambda: _name("cycle"), **OPTIONS)
+@flow(name="cycle", flow_run_name=lambda: _name("cycle", "attempt"), **OPTIONS)
 async def cycle(
     experiment: Address,
     cycle: CycleName,
@@ -90,7 +91,7 @@ async def cycle(
     await _do(experiment, cycle, stages)
 
 
-@flow(name="verify", flow_run_name=lambda: f"verify-{_name('cycle')}", **OPTIONS)
+@flow(name="verify", flow_run_name=lambda: f"verify-{_name('cycle', 'attempt')}", **OPTIONS)
 async def verify(
     experiment: Address,
     cycle: CycleName,

@@ -140,7 +140,8 @@ async def _carry_out(order: Order, stop: threading.Event) -> State[Any] | None:
 
 
 async def _start(order: Order) -> FlowRun:
-    name = f"{order.driver.experiment.config.name}-{cycle_name(order.time)}-a{order.attempt}"
+    place = order.plan.root.rstrip("/").rsplit("/", 1)[-1]
+    kind = "" if order.stages[0] in ANALYSIS else "verify-"
     parameters: dict[str, Any] = {
         "experiment": order.plan.root,
         "cycle": cycle_name(order.time),
@@ -150,7 +151,7 @@ async def _start(order: Order) -> FlowRun:
     return await arun_deployment(
         order.deployment,
         parameters=parameters,
-        flow_run_name=name,
+        flow_run_name=f"{kind}{place}-{cycle_name(order.time)}-a{order.attempt}",
         idempotency_key=order.key,
         timeout=0,
     )

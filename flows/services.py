@@ -1,7 +1,6 @@
 """The services of `losda up`, as processes on loopback: database, S3, Prefect server, workers."""
 
 import asyncio
-import json
 import os
 import pwd
 import shutil
@@ -93,28 +92,17 @@ class Site:
 
     def s3(self) -> Service:
         """Return the S3 server (SeaweedFS) with one bucket."""
-        folder = self.folder / "s3"
-        (folder / "data").mkdir(parents=True, exist_ok=True)
-        identity = {
-            "name": USER,
-            "credentials": [
-                {
-                    "accessKey": self.secrets["AWS_ACCESS_KEY_ID"],
-                    "secretKey": self.secrets["AWS_SECRET_ACCESS_KEY"],
-                }
-            ],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        settings = folder / "s3.json"
-        settings.touch(0o600)
-        settings.write_text(json.dumps({"identities": [identity]}))
+        folder = self.folder / "s3" / "data"
+        folder.mkdir(parents=True, exist_ok=True)
         command = [
-            *(find_weed(), "mini", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+            *(find_weed(), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"),
             *(f"-{name}.port={self.ports[name]}" for name in ("master", "volume", "filer", "s3")),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={settings}"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-bucket={BUCKET}", "-admin.ui=false", "-webdav=false"),
         ]
-        return Service("s3", command, _plain(), self._bucket_is_there)
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        account = {name: self.secrets[name] for name in names}  # the server's only account
+        return Service("s3", command, _plain() | account, self._bucket_is_there)
 
     def server(self) -> Service:
         """Return the Prefect server."""
