@@ -1,6 +1,6 @@
 """Make docker/.env with new passwords, mode 0600; what is there is never changed.
 
-    python docker/passwords.py
+python docker/passwords.py
 """
 
 import os

@@ -11,6 +11,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+from configs.hiding import hide
 from flows import server
 from flows.automations import standing
 from flows.deployments import Change, apply_file, read_file
@@ -70,7 +71,11 @@ def deploy(
             f"the Prefect API at {url} refuses the password; allowed is that of the server, "
             "as PREFECT_API_AUTH_STRING=USER:PASSWORD"
         ) from None
-    return {"server": url, "dry_run": dry_run, "changes": [asdict(change) for change in changes]}
+    return {
+        "server": hide(url),
+        "dry_run": dry_run,
+        "changes": [asdict(change) for change in changes],
+    }
 
 
 def wake(root: str) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def wake(root: str) -> dict[str, Any]:
     server.PrefectApi(url).wait()
     announce_arrival(root)
     EventsWorker.instance().drain()
-    return {"server": url, "experiment": root, "event": ARRIVED}
+    return {"server": hide(url), "experiment": root, "event": ARRIVED}
 
 
 def _server() -> str:

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from configs import load
 from configs.deployment import Address, CycleName
+from configs.hiding import hiding
 from flows.cycle import run_stage
 from flows.driving import ONCE
 from flows.operations import How, at_the_wheel, experiment_of
@@ -60,9 +61,8 @@ async def drive(
     from flows.placing import place
 
     how = How(every=60.0, once=True, linger=linger)
-    opened = experiment_of(experiment)
     try:
-        with at_the_wheel(opened, how) as (driver, start):
+        with hiding(), at_the_wheel(experiment_of(experiment), how) as (driver, start):
             left = await work_off(driver, how, threading.Event(), place)
     except DrivenError as error:
         return Completed(name="Driven", message=str(error))
@@ -110,13 +110,14 @@ async def verify(
 
 
 async def _do(address: str, name: str, stages: Sequence[str]) -> None:
-    experiment, time = experiment_of(address), cycle_time(name)
-    plan = open_runtime(experiment).plan
-    first = stages[0]
-    if first != PUBLICATION:
-        plan.sources(time, first)  # nobody waits for them while a device is held
-    for stage in stages:
-        await run_stage(experiment, plan, time, stage, ONCE)
+    with hiding():
+        experiment, time = experiment_of(address), cycle_time(name)
+        plan = open_runtime(experiment).plan
+        first = stages[0]
+        if first != PUBLICATION:
+            plan.sources(time, first)  # nobody waits for them while a device is held
+        for stage in stages:
+            await run_stage(experiment, plan, time, stage, ONCE)
 
 
 @flow(name="train", flow_run_name="train-{config}", **OPTIONS)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pandas as pd
 
+from configs.hiding import hiding
 from tasks.due import CycleState
 from tasks.experiment import cycle_name
 from tasks.journal import Entry, Journal, Kind
@@ -28,7 +29,8 @@ def recorded(plan: Plan, time: pd.Timestamp, stage: str) -> Iterator[None]:
     That it was reopened, is made elsewhere or is stale is no failure of the stage.
     """
     try:
-        yield
+        with hiding():
+            yield
     except (ReopenedError, StageBusyError, StaleCommitError):
         raise
     except Exception as error:
