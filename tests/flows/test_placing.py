@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Pending
 
@@ -23,7 +23,7 @@ from flows import deployed, placing, server
 from flows.deployments import apply_file, read_file
 from tasks.driver import driving, save_settings
 from tasks.experiment import Experiment
-from tasks.journal import Entry, Journal
+from tasks.journal import Entry, Journal, Kind
 from tasks.ledger_lease import lease_of
 from tests.chaos import archive_of
 
@@ -98,9 +98,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "POLL", 0.05)
 
 
-def drive(root: str) -> Any:
-    async def start() -> Any:
-        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 60)
+def drive(root: str) -> State[None]:
+    async def start() -> State[None]:
+        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 240)
 
     return asyncio.run(start())
 
@@ -256,7 +256,7 @@ def test_the_number_of_an_attempt_never_goes_back(before: list[Entry], after: li
 
 
 @pytest.mark.parametrize("kind", ["failure", "death", "release"])
-def test_whatever_ends_an_attempt_gives_the_next_one_another_key(kind: Any) -> None:
+def test_whatever_ends_an_attempt_gives_the_next_one_another_key(kind: Kind) -> None:
     entries = [Entry(kind=kind, text="", cycle="20010103T06")]
     assert placing.attempt_of(entries, "20010103T06") == 2
     assert placing.attempt_of(entries, "20010103T12") == 1
