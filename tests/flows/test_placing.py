@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.flow_engine import run_flow
+from prefect.flow_engine import run_flow_async
 from prefect.states import Crashed, Pending
 
 from configs import load
@@ -64,7 +64,9 @@ def in_process(run: FlowRun) -> None:
     """Run a flow as a worker would."""
     name = "verify" if run.name.startswith("verify-") else "cycle"
     parameters = FLOWS[name].validate_parameters(run.parameters)
-    run_flow(FLOWS[name], flow_run=run, parameters=parameters, return_type="state")
+    asyncio.run(
+        run_flow_async(FLOWS[name], flow_run=run, parameters=parameters, return_type="state")
+    )
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drive(root: str) -> State[None]:
     async def start() -> State[None]:
-        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 240)
+        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 120)
 
     return asyncio.run(start())
 
