@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from configs import load
@@ -26,7 +26,7 @@ from configs.hiding import hiding
 from flows.cycle import run_stage
 from flows.driving import ONCE
 from flows.operations import How, at_the_wheel, experiment_of
-from tasks.driver import DrivenError
+from tasks.driver import DrivenError, Driver
 from tasks.experiment import cycle_time
 from tasks.plan import PUBLICATION
 from tasks.runtime import open_runtime
@@ -63,11 +63,20 @@ async def drive(
     how = How(every=60.0, once=True, linger=linger)
     try:
         with hiding(), at_the_wheel(experiment_of(experiment), how) as (driver, start):
+            before = _alerts(driver)
             left = await work_off(driver, how, threading.Event(), place)
+            is_news = _alerts(driver) > before
     except DrivenError as error:
         return Completed(name="Driven", message=str(error))
-    kinds = [f"{wait.kind}: {wait.why}" for wait in left.waits]
-    return Completed(message=f"{start} start; " + "; ".join(kinds))
+    message = "; ".join([f"{start} start", *(f"{wait.kind}: {wait.why}" for wait in left.waits)])
+    # failed once for each alert, so that the automation of failed runs tells somebody
+    needs_somebody = is_news and left.waits_for("failed", "stale")
+    return Failed(message=message) if needs_somebody else Completed(message=message)
+
+
+def _alerts(driver: Driver) -> int:
+    """Return how many alerts were ever given."""
+    return sum(entry.kind == "alert" for entry in driver.journal.entries())
 
 
 @flow(name="cycle", flow_run_name=lambda: _name("cycle", "attempt"), **OPTIONS)

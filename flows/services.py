@@ -1,10 +1,7 @@
 """The services of `losda up`, as processes on loopback: database, S3, Prefect server, workers."""
 
-import asyncio
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -13,20 +10,19 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGINT
 
 from configs.deployment import HEARTBEAT
-from flows.supervisor import Service
+from flows.postgres import DATABASE
+from flows.postgres import postgres as database_server
+from flows.supervisor import Service, plain_environment
 
-__all__ = ["Site", "devices", "find_postgres", "find_weed", "free_ports"]
+__all__ = ["BUCKET", "USER", "Site", "devices", "find_weed"]
 
 HOST = "127.0.0.1"
 BUCKET = "losda"
 USER = "losda"
 LATE_AFTER = 300
 """Seconds after which a run that no worker took is late."""
-WEED_TWIN = 10_000
-"""SeaweedFS opens a twin this far above each port."""
 FREED = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "536870912",
@@ -51,11 +47,11 @@ class Site:
 
     folder: Path
     ports: Mapping[str, int]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
     database: str
     has_s3: bool
     asks: bool
-    inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     @property
     def api(self) -> str:
@@ -76,19 +72,13 @@ class Site:
         return own
 
     def postgres(self) -> Service:
-        """Return the database server, its files made if there are none.
+        """Return the database server.
 
         Raises:
-            OSError: The files could not be made.
+            OSError: Its files could not be made.
         """
-        folder = self.folder / "postgres"
-        user = _owner_of_database()
-        if not (folder / "PG_VERSION").exists():
-            self._make_database(folder, user)
-        port = str(self.ports["database"])
-        flags = ("-h", HOST, "-p", port, "-c", "unix_socket_directories=")
-        command = (find_postgres("postgres"), "-D", str(folder), *flags)
-        return Service("postgres", command, _plain(), self._database_answers, SIGINT, user)
+        password = self.secrets["POSTGRES_PASSWORD"]
+        return database_server(self.folder / "postgres", self.ports["database"], USER, password)
 
     def s3(self) -> Service:
         """Return the S3 server (SeaweedFS) with one bucket."""
@@ -102,7 +92,7 @@ class Site:
         ]
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         account = {name: self.secrets[name] for name in names}  # the server's only account
-        return Service("s3", command, _plain() | account, self._bucket_is_there)
+        return Service("s3", command, plain_environment() | account, self._bucket_is_there)
 
     def server(self) -> Service:
         """Return the Prefect server."""
@@ -127,7 +117,7 @@ class Site:
         if self.database == "postgresql":
             account = f"{USER}:{self.secrets['POSTGRES_PASSWORD']}"
             own["PREFECT_API_DATABASE_CONNECTION_URL"] = (
-                f"postgresql+asyncpg://{account}@{HOST}:{self.ports['database']}/postgres"
+                f"postgresql+asyncpg://{account}@{HOST}:{self.ports['database']}/{DATABASE}"
             )
         command = (
             *(sys.executable, "-m", "uvicorn", "--factory", "--log-level", "warning"),
@@ -164,57 +154,6 @@ class Site:
         """Return the user's environment without other servers' addresses and passwords."""
         return {k: v for k, v in self.inherited.items() if not k.startswith("PREFECT_")}
 
-    def _make_database(self, folder: Path, user: str | None) -> None:
-        folder.mkdir(exist_ok=True, mode=0o700)
-        if user is not None:
-            shutil.chown(folder, user)
-        password = folder.with_name("postgres.password")
-        password.touch(0o600)
-        password.write_text(self.secrets["POSTGRES_PASSWORD"])
-        if user is not None:
-            shutil.chown(password, user)
-        command = (
-            *(find_postgres("initdb"), "-D", str(folder), "--username", USER),
-            *("--auth", "scram-sha-256", "--pwfile", str(password)),
-            *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
-        )
-        try:
-            made = subprocess.run(
-                command,
-                check=False,
-                user=user,
-                env=_plain(),
-                cwd="/",
-                capture_output=True,
-                text=True,
-            )
-        finally:
-            password.unlink()
-        if made.returncode:
-            shutil.rmtree(folder, ignore_errors=True)
-            lines = (made.stderr.strip() or made.stdout.strip()).splitlines()
-            raise OSError(f"initdb could not make {folder}: {lines[-1] if lines else ''}")
-
-    def _database_answers(self) -> bool:
-        import asyncpg
-
-        async def connect() -> None:
-            connection = await asyncpg.connect(
-                host=HOST,
-                port=self.ports["database"],
-                user=USER,
-                password=self.secrets["POSTGRES_PASSWORD"],
-                database="postgres",
-                timeout=5,
-            )
-            await connection.close()
-
-        try:
-            asyncio.run(connect())
-        except (OSError, TimeoutError, asyncpg.PostgresError):
-            return False
-        return True
-
     def _bucket_is_there(self) -> bool:
         import s3fs
 
@@ -237,22 +176,6 @@ class Site:
                 return True
         except (urllib.error.URLError, OSError):
             return False
-
-
-def find_postgres(name: str) -> str:
-    """Return the path of a PostgreSQL program: on the PATH, or where Debian has it.
-
-    Raises:
-        ValueError: It is not there.
-    """
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(debian[-1]) if debian else None)
-    if found is None:
-        raise ValueError(
-            f"no PostgreSQL: {name} is not on the PATH; allowed: install postgresql, "
-            "or --database sqlite"
-        )
-    return found
 
 
 def find_weed() -> str:
@@ -279,40 +202,3 @@ def devices() -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-
-
-def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """Return a free port for each name, with its twin free too."""
-    found: dict[str, int] = {}
-    for name in names:
-        while name not in found:
-            with socket.socket() as probe:
-                probe.bind((HOST, 0))
-                port = 20_000 + probe.getsockname()[1] % 12_000
-            if port not in found.values() and is_free(port) and is_free(port + WEED_TWIN):
-                found[name] = port
-    return found
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) != 0
-
-
-def _owner_of_database() -> str | None:
-    """Return who the database runs as: PostgreSQL refuses root."""
-    if os.getuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name).pw_name
-        except KeyError:
-            continue
-    raise OSError("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
-
-
-def _plain() -> dict[str, str]:
-    """Return an environment without anything of losda, Prefect or S3."""
-    keep = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
-    return {name: os.environ[name] for name in keep if name in os.environ}

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Service", "Supervisor"]
+__all__ = ["Service", "Supervisor", "plain_environment"]
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -45,7 +45,7 @@ class Service:
 
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     is_ready: Callable[[], bool]
     end_with: signal.Signals = signal.SIGTERM
     user: str | None = None
@@ -159,6 +159,12 @@ class Supervisor:
 
     def _log(self, service: Service) -> Path:
         return self.logs / f"{service.name}.log"
+
+
+def plain_environment() -> dict[str, str]:
+    """Return an environment without anything of losda, Prefect or S3."""
+    keep = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+    return {name: os.environ[name] for name in keep if name in os.environ}
 
 
 def _prctl(option: int, value: int) -> None:

@@ -20,16 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from flows import credentials
-from flows.services import (
-    BUCKET,
-    USER,
-    Site,
-    devices,
-    find_postgres,
-    find_weed,
-    free_ports,
-    is_free,
-)
+from flows.ports import free_ports, is_free
+from flows.postgres import find_postgres
+from flows.services import BUCKET, USER, Site, devices, find_weed
 from flows.supervisor import Service, Supervisor
 
 __all__ = ["Wish", "up"]

@@ -166,7 +166,8 @@ def test_runs_that_crash_count_as_failures_and_then_hold(
 
     with worker(crash) as taken:
         state = drive(root)
-    assert "failed 3 times" in state.message
+    assert state.is_failed() and "failed 3 times" in state.message
+    assert drive(root).is_completed()  # somebody was told
     assert troubles(root) == ["its run ended as Crashed: no such image"] * 3
     assert [run.name for run in taken] == [f"e-20010103T00-a{k}" for k in (1, 2, 3)]
     Journal(root).write(Entry(kind="release", text=""))

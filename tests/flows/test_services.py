@@ -112,7 +112,7 @@ class Services:
 def services(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
-    from flows.services import free_ports
+    from flows.ports import free_ports
 
     folder = tmp_path_factory.mktemp("up")
     folder.chmod(0o755)
