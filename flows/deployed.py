@@ -23,8 +23,7 @@ from pydantic import Field
 from configs import load
 from configs.deployment import Address, CycleName
 from configs.hiding import hiding
-from flows.cycle import run_stage
-from flows.driving import ONCE
+from flows.driving import cycle as work_off_cycle
 from flows.operations import How, at_the_wheel, experiment_of
 from tasks.driver import DrivenError, Driver
 from tasks.experiment import cycle_time
@@ -125,8 +124,7 @@ async def _do(address: str, name: str, stages: Sequence[str]) -> None:
         first = stages[0]
         if first != PUBLICATION:
             plan.sources(time, first)  # nobody waits for them while a device is held
-        for stage in stages:
-            await run_stage(experiment, plan, time, stage, ONCE)
+        await work_off_cycle.fn(experiment, name, {name: tuple(stages)}, lambda: False)
 
 
 @flow(name="train", flow_run_name="train-{config}", **OPTIONS)

@@ -32,7 +32,7 @@ from tasks.ledger import ReopenedError, StaleCommitError
 from tasks.orders import orders_of
 from tasks.runtime import open_runtime
 
-__all__ = ["ONCE", "Place", "Work", "drive", "work_here"]
+__all__ = ["Place", "Work", "cycle", "drive", "work_here"]
 
 ONCE: dict[str, Task] = {
     stage: cast(Any, task).with_options(retries=0) for stage, task in TASKS.items()

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -45,8 +44,6 @@ def run_experiment(experiment: Experiment, report: bool = True) -> dict[str, Any
 
 def start_api() -> server.PrefectApi:
     """Begin to start the Prefect API, before torch is loaded."""
-    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses.
-    os.environ.setdefault("PYTORCH_JIT", "0")
     return server.start()
 
 

@@ -102,7 +102,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drive(root: str) -> State[None]:
     async def start() -> State[None]:
-        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 120)
+        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 600)
 
     return asyncio.run(start())
 
