@@ -10,6 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore
 
 from flows.automations import wake
@@ -35,6 +36,9 @@ async def _apply_automation(
         if not dry_run:
             await client.create_automation(wanted)
         return Change("automation", wanted.name, "created")
+    if all(isinstance(action, DoNothing) for action in wanted.actions):
+        # whom somebody let it notify, it goes on to notify
+        wanted = wanted.model_copy(update={"actions": found[0].actions})
     fields = ("description", "trigger", "actions")
     there = {name: _plain(found[0], name) for name in fields}
     what = [name for name in fields if there[name] != _plain(wanted, name)]

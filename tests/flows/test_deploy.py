@@ -81,6 +81,28 @@ def test_an_experiment_has_one_schedule(deploy: Losda, tiny: "Tiny", tmp_path: P
     assert code == 2 and "the server has no schedule of this experiment" in err
 
 
+def test_whom_it_notifies_it_goes_on_to_notify(deploy: Losda) -> None:
+    from prefect.blocks.notifications import SlackWebhook
+    from pydantic import SecretStr
+
+    url = "https://hooks.example/pl4nted-Passw0rd"
+    changes(deploy("--json"))
+    SlackWebhook(url=SecretStr(url)).save("ops", overwrite=True, _sync=True)  # type: ignore[call-arg]
+    found = changes(deploy("--notify", "slack-webhook/ops", "--json"))
+    assert found["automation losda: failed run"] == "changed"
+    assert set(changes(deploy("--json")).values()) == {"unchanged"}
+
+    async def kept() -> str:
+        async with get_client() as client:
+            there = await client.read_automations_by_name("losda: failed run")
+            return there[0].model_dump_json()
+
+    text = asyncio.run(kept())
+    assert "send-notification" in text and url not in text
+    code, _, err = deploy("--notify", "slack-webhook/nobody")
+    assert code == 2 and "no such block" in err
+
+
 def test_without_a_server_it_says_what_is_missing(
     losda: Losda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
