@@ -70,7 +70,11 @@ async def drive(
     message = "; ".join([f"{start} start", *(f"{wait.kind}: {wait.why}" for wait in left.waits)])
     # failed once for each alert, so that the automation of failed runs tells somebody
     needs_somebody = is_news and left.waits_for("failed", "stale")
-    return Failed(message=message) if needs_somebody else Completed(message=message)
+    if left.actions:
+        message = f"ended before its work was done: {driver.journal.entries()[-1].text}"
+    return (
+        Failed(message=message) if needs_somebody or left.actions else Completed(message=message)
+    )
 
 
 def _alerts(driver: Driver) -> int:

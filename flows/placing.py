@@ -12,17 +12,18 @@ the stage, counted in the journal as any other.
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import pandas as pd
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
 
 from flows.driving import Work
@@ -36,7 +37,9 @@ from tasks.plan import PUBLICATION, Plan
 
 __all__ = ["attempt_of", "place"]
 
+Answer = TypeVar("Answer")
 POLL = 1.0
+SERVER_BACK_WITHIN = 300.0
 NEVER_BEGAN = pd.Timedelta("3min")
 """A run whose worker died between taking it and starting it stays pending for ever."""
 
@@ -126,17 +129,22 @@ def _concerns(entry: Entry, cycle: str) -> bool:
 async def _carry_out(order: Order, stop: threading.Event) -> State[Any] | None:
     """Start the run, unless it was started before, and return its last state; None if stopped."""
     async with get_client() as client:
-        run = await _start(order)
+        run = await _patiently(lambda: _start(order))
+        identifier = run.id
         while order.open_stages() and not stop.is_set():
-            with suppress(httpx.TransportError):  # the server is away; the work goes on
-                run = await client.read_flow_run(run.id)
+            run = await _patiently(lambda: client.read_flow_run(identifier))
             if run.state is None or run.state.is_final():
                 break
             if why := _given_up(order, run):
-                await client.set_flow_run_state(run.id, Crashed(message=why), force=True)
+                crash = partial(
+                    client.set_flow_run_state, identifier, Crashed(message=why), force=True
+                )
+                await _patiently(crash)
                 break
             await asyncio.sleep(POLL)
-        return None if stop.is_set() else await _last_state(client, run.id)
+        if stop.is_set():
+            return None
+        return (await _patiently(lambda: client.read_flow_run(identifier))).state
 
 
 async def _start(order: Order) -> FlowRun:
@@ -157,8 +165,22 @@ async def _start(order: Order) -> FlowRun:
     )
 
 
-async def _last_state(client: PrefectClient, run: UUID) -> State[Any] | None:
-    return (await client.read_flow_run(run)).state
+async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask the server again while it is away or overloaded; the work goes on meanwhile.
+
+    Asking twice does no harm: runs have a key.
+    """
+    ended = time.monotonic() + SERVER_BACK_WITHIN
+    while True:
+        try:
+            return await ask()
+        except httpx.TransportError:
+            if time.monotonic() > ended:
+                raise
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code < 500 or time.monotonic() > ended:
+                raise
+        await asyncio.sleep(POLL)
 
 
 def _given_up(order: Order, run: FlowRun) -> str:

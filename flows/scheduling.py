@@ -50,7 +50,18 @@ async def _apply_automation(
 
 
 def _plain(automation: AutomationCore, name: str) -> object:
-    return automation.model_dump(mode="json", exclude={"trigger": {"id"}})[name]
+    return _sorted(automation.model_dump(mode="json", exclude={"trigger": {"id"}})[name])
+
+
+def _sorted(document: object) -> object:
+    """Return a document with its lists of texts in order: they stand for sets."""
+    if isinstance(document, dict):
+        return {key: _sorted(value) for key, value in document.items()}
+    if isinstance(document, list):
+        if all(isinstance(value, str) for value in document):
+            return sorted(document)
+        return [_sorted(value) for value in document]
+    return document
 
 
 async def apply_schedule(
