@@ -95,7 +95,15 @@ async def apply_schedule(
         change = Change("schedule", name, "created", cron)
     elif getattr(there.schedule, "cron", None) != cron:
         if not dry_run:
-            await client.update_deployment_schedule(deployment.id, there.id, schedule=schedule)
+            # what is not given again is lost
+            await client.update_deployment_schedule(
+                deployment.id,
+                there.id,
+                active=there.active,
+                schedule=schedule,
+                parameters=parameters,
+                slug=name,
+            )
         change = Change("schedule", name, "changed", cron)
     else:
         change = Change("schedule", name, "unchanged", cron)

@@ -72,6 +72,7 @@ def test_an_experiment_has_one_schedule(deploy: Losda, tiny: "Tiny", tmp_path: P
     assert (
         changes(deploy(root, "--cron", "0 * * * *", "--json"))["schedule scheduled"] == "changed"
     )
+    assert _experiments() == {"scheduled": str(root)}
     code, _, err = deploy(
         *(tiny.config, "--out", tmp_path / "x" / "scheduled"), "--set", "seed=7", "--json"
     )
@@ -79,6 +80,17 @@ def test_an_experiment_has_one_schedule(deploy: Losda, tiny: "Tiny", tmp_path: P
     assert set(changes(deploy(root, "--remove", "--json")).values()) == {"removed"}
     code, _, err = deploy(root, "--remove", "--json")
     assert code == 2 and "the server has no schedule of this experiment" in err
+
+
+def _experiments() -> dict[str | None, str]:
+    """Return which experiment each schedule of the drive is about."""
+
+    async def read() -> dict[str | None, str]:
+        async with get_client() as client:
+            there = await client.read_deployment_by_name("drive/cpu")
+            return {s.slug: s.parameters["experiment"] for s in there.schedules}
+
+    return asyncio.run(read())
 
 
 def test_whom_it_notifies_it_goes_on_to_notify(deploy: Losda) -> None:
