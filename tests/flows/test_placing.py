@@ -5,16 +5,18 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_engine import run_flow_async
 from prefect.states import Crashed, Pending
 
@@ -74,15 +76,19 @@ def worker(work: Work) -> Iterator[list[FlowRun]]:
     """Take the runs of both pools as they are scheduled; yield those that were taken."""
     stop, taken = threading.Event(), list[FlowRun]()
 
+    def take(client: SyncPrefectClient) -> None:
+        for pool in ("gpu", "cpu"):
+            for found in client.get_scheduled_flow_runs_for_work_pool(pool):
+                run = found.flow_run
+                client.set_flow_run_state(run.id, Pending())
+                taken.append(client.read_flow_run(run.id))
+                work(taken[-1])
+
     def serve() -> None:
         with get_client(sync_client=True) as client:
             while not stop.is_set():
-                for pool in ("gpu", "cpu"):
-                    for found in client.get_scheduled_flow_runs_for_work_pool(pool):
-                        run = found.flow_run
-                        client.set_flow_run_state(run.id, Pending())
-                        taken.append(client.read_flow_run(run.id))
-                        work(taken[-1])
+                with suppress(httpx.HTTPError, PrefectHTTPStatusError):  # SQLite is busy
+                    take(client)
                 time.sleep(0.05)
 
     # the context holds Prefect's settings
@@ -102,7 +108,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drive(root: str) -> State[None]:
     async def start() -> State[None]:
-        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 600)
+        return await asyncio.wait_for(deployed.drive(root, linger=1.0, return_state=True), 300)
 
     return asyncio.run(start())
 
