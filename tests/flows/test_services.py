@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -109,19 +110,17 @@ class Services:
 
 
 @pytest.fixture(scope="module")
-def services(
-    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Services]:
+def services(environment: dict[str, str]) -> Iterator[Services]:
     from flows.ports import free_ports
 
-    folder = tmp_path_factory.mktemp("up")
-    folder.chmod(0o755)
-    for parent in list(folder.parents)[:2]:  # the database's user has to pass
-        parent.chmod(0o755)
-    found = Services(folder / "services", environment, free_ports(("server",))["server"])
-    yield found
-    found.process.send_signal(signal.SIGTERM)
-    found.process.wait(60)
+    # pytest's own folders are closed to the database's user
+    with tempfile.TemporaryDirectory(prefix="losda-up-") as folder:
+        Path(folder).chmod(0o755)
+        port = free_ports(("server",))["server"]
+        found = Services(Path(folder) / "services", environment, port)
+        yield found
+        found.process.send_signal(signal.SIGTERM)
+        found.process.wait(90)
 
 
 def test_the_server_asks_for_its_password(services: Services) -> None:
