@@ -8,7 +8,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 export MALLOC_TRIM_THRESHOLD_ := 536870912
 export MALLOC_TOP_PAD_ := 67108864
 
-.PHONY: install run test lint bench rehearse quality clean
+.PHONY: install run test lint services bench rehearse quality clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,10 @@ lint: install
 
 test: install lint
 	$(BIN)/python -m pytest
+
+# the whole of `losda up`, for real: minutes
+services: install
+	$(BIN)/python -m pytest -m services
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

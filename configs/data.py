@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from configs.base import Model
+from configs.hiding import Location
 
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 
@@ -58,7 +59,7 @@ class Region(Model):
 
 
 class _DataReference(Model):
-    address: str
+    address: Location
     """Local path, s3:// or (Zarr) gs:// address of the data."""
     variables: Annotated[tuple[DataVariable, ...], Field(min_length=1)]
     """The state."""

@@ -6,6 +6,8 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from configs.hiding import hide
+
 Models = list[type[BaseModel]]
 
 
@@ -13,7 +15,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one line for the first mistake of a validation, and the number of the others."""
     details = error.errors(include_url=False)
     line = _line(details[0], model)
-    return line if len(details) == 1 else f"{line} (and {len(details) - 1} more)"
+    return hide(line if len(details) == 1 else f"{line} (and {len(details) - 1} more)")
 
 
 def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from configs.base import Duration, Model, Time, require_multiple
 from configs.data import NatureReference, Reference
 from configs.forecast import EmbeddedForecast, ForecastModel
+from configs.hiding import Location
 from configs.methods import Losda, Method
 from configs.observing import Drawn, Files, Source
 from configs.operations import Operations
@@ -164,7 +165,7 @@ class Config(Model):
     """Name of the experiment."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every random draw is keyed by (seed, cycle time, purpose, member)."""
-    registry: str = "packaged"
+    registry: Location = "packaged"
     """Address of a registry that is searched before the package's own."""
     start: Time
     """First cycle time."""

@@ -4,6 +4,7 @@
     ingest | errors                                       real observations, and their errors
     drive | monitor | hold | release                      in operations
     reprocess | promote                                   a past period in streams
+    up | deploy | wake                                    on a Prefect server with workers
     benchmark | tune | train | registry | check | world   methods, components, settings
     rehearse                                              data that are not there yet
 
@@ -21,6 +22,7 @@ from cyclopts import App
 from rich.console import Console
 
 from configs import Config, load
+from flows.deploying import deploy, up, wake
 from flows.errors import one_line, reported
 from flows.historic import promote, reprocess
 from flows.observing import errors, ingest
@@ -38,8 +40,8 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-OTHERS = (drive, errors, gc, hold, ingest, monitor, promote, registry, rehearse)
-for command in (*OTHERS, release, reprocess, rerun):
+OTHERS = (deploy, drive, errors, gc, hold, ingest, monitor, promote, registry, rehearse)
+for command in (*OTHERS, release, reprocess, rerun, up, wake):
     app.command(command)
 
 

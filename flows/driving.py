@@ -9,9 +9,10 @@ delay are the ledger's business, so Prefect does not repeat these tasks.
 """
 
 import asyncio
+import math
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -21,6 +22,7 @@ from flows import monitoring
 from flows.artifacts import Artifacts, tagged
 from flows.cycle import TASKS, Task, run_stage
 from flows.errors import one_line
+from flows.operations import How
 from flows.progress import Watch
 from flows.waiting import say
 from tasks.driver import Driver
@@ -30,12 +32,14 @@ from tasks.ledger import ReopenedError, StaleCommitError
 from tasks.orders import orders_of
 from tasks.runtime import open_runtime
 
-__all__ = ["drive"]
+__all__ = ["Place", "Work", "cycle", "drive", "work_here"]
 
 ONCE: dict[str, Task] = {
     stage: cast(Any, task).with_options(retries=0) for stage, task in TASKS.items()
 }
 Work = Mapping[str, Sequence[str]]
+Place = Callable[[Driver, Work, threading.Event], Awaitable[None]]
+"""Does the stages of some cycles, side by side, wherever that may be."""
 
 
 @flow(
@@ -76,36 +80,44 @@ async def cycle(
             raise error
 
 
+async def work_here(driver: Driver, work: Work, stop: threading.Event) -> None:
+    """Do the stages in this process."""
+    with tagged(driver.experiment, *work):
+        await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+
+
 async def drive(
-    driver: Driver, every: float, once: bool, until_done: bool, stop: threading.Event
+    driver: Driver, how: How, stop: threading.Event, place: Place = work_here
 ) -> Decision:
     """Run what is due until the end, or, with `once`, until nothing is.
 
     Args:
         driver: What to drive.
-        every: Longest time between two looks at the ledger [s].
-        once: Return as soon as nothing is due.
-        until_done: Return after the last cycle.
+        how: How to drive it.
         stop: Return before the next stage once it is set.
+        place: Does the work.
 
     Returns:
         What is open, and why.
     """
     shown = Watch()
     while True:
-        decision, failed = await _work_off(driver, stop, shown)
+        decision, failed = await _work_off(driver, stop, shown, place)
         if pages := monitoring.current():
             pages.refresh()
         for wait in decision.waits:
             shown.waiting(cycle_name(wait.time), wait.kind, wait.why)
-        done = until_done and {wait.kind for wait in decision.waits} == {"end"}
-        if stop.is_set() or once or done:
+        done = how.until_done and {wait.kind for wait in decision.waits} == {"end"}
+        seconds = _seconds(driver, decision)
+        idle = how.once and (failed or seconds > how.linger)
+        if stop.is_set() or done or idle:
             return decision
-        seconds = every if failed else _seconds(driver, decision, every)
-        await asyncio.to_thread(stop.wait, seconds)
+        await asyncio.to_thread(stop.wait, how.every if failed else min(how.every, seconds))
 
 
-async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tuple[Decision, bool]:
+async def _work_off(
+    driver: Driver, stop: threading.Event, shown: Watch, place: Place
+) -> tuple[Decision, bool]:
     """Run what is due until nothing is; return what is left, and whether something else failed.
 
     Failures of stages are in the journal, and `look` knows what follows from them. Any other, of
@@ -118,7 +130,7 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
             return decision, False
         before = len(driver.journal.entries())
         try:
-            await _run(driver, decision, stop)
+            await place(driver, _work_of(decision), stop)
         except (ReopenedError, StaleCommitError):
             continue
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
@@ -135,17 +147,15 @@ async def _work_off(driver: Driver, stop: threading.Event, shown: Watch) -> tupl
                     pages.published(action.time)
 
 
-async def _run(driver: Driver, decision: Decision, stop: threading.Event) -> None:
-    """Run the oldest cycle that is to be finished beside the one that is to be analyzed."""
+def _work_of(decision: Decision) -> Work:
+    """Return the oldest cycle that is to be finished beside the one that is to be analyzed."""
     behind = [action for action in decision.actions if not action.is_on_path][:1]
     on_path = [action for action in decision.actions if action.is_on_path]
-    work = {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
-    with tagged(driver.experiment, *work):
-        await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+    return {cycle_name(action.time): action.stages for action in [*behind, *on_path]}
 
 
-def _seconds(driver: Driver, decision: Decision, every: float) -> float:
-    """Return how long to sleep: until something can be done, or it is time to look again."""
+def _seconds(driver: Driver, decision: Decision) -> float:
+    """Return how long it is until something can be done; infinite if only somebody's act helps."""
     now = driver.now()
     left = [(wait.until - now).total_seconds() for wait in decision.waits if wait.until]
-    return max(0.0, min([every, *left]))
+    return max(0.0, min(left, default=math.inf))

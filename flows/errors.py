@@ -14,6 +14,8 @@ from typing import ParamSpec
 
 from cyclopts import CycloptsError
 
+from configs.hiding import hide
+
 __all__ = ["reported"]
 
 P = ParamSpec("P")
@@ -37,7 +39,7 @@ def reported(command: Callable[P, int | None]) -> Callable[P, int]:
 
 def one_line(error: BaseException) -> str:
     """Return the message of an exception as one line."""
-    text = " ".join(str(error).split())
+    text = hide(" ".join(str(error).split()))
     return (
         text
         if isinstance(error, (ValueError, CycloptsError))

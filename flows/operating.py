@@ -40,7 +40,7 @@ def drive(
     """
     from flows.operations import How, drive_experiment, experiment_of, print_drive, seconds_of
 
-    how = How(seconds_of("--every", every), once, cycles, until_done, wait)
+    how = How(seconds_of("--every", every), once, cycles, until_done or cycles is not None, wait)
     experiment = experiment_of(name, out, overrides or [])
     with standard_output(as_json):
         document = drive_experiment(experiment, how)

@@ -41,7 +41,7 @@ from tasks.store import join, names
 if TYPE_CHECKING:
     from tasks.runtime import Runtime
 
-__all__ = ["How", "drive_experiment", "experiment_of", "print_drive", "seconds_of"]
+__all__ = ["How", "at_the_wheel", "drive_experiment", "experiment_of", "print_drive", "seconds_of"]
 
 WAIT = 1.0
 
@@ -56,6 +56,7 @@ class How:
         cycles: Drive so many cycles and end.
         until_done: End after the last cycle.
         wait: Wait for another drive instead of refusing.
+        linger: With `once`, wait so long for what becomes due [s].
     """
 
     every: float
@@ -63,6 +64,7 @@ class How:
     cycles: int | None = None
     until_done: bool = False
     wait: bool = False
+    linger: float = 0.0
 
 
 def experiment_of(name: str, out: str | None = None, overrides: Sequence[str] = ()) -> Experiment:
@@ -126,30 +128,39 @@ def drive_experiment(experiment: Experiment, how: How) -> dict[str, Any]:
     Raises:
         ValueError: The input is wrong, the experiment is driven already, or a stage is stale.
     """
+    api = start_api(experiment)
+    try:
+        with at_the_wheel(experiment, how) as (driver, start):
+            gc.freeze()  # what is loaded by now stays to the end
+            api.wait()
+            from flows.driving import drive
+
+            left = run_until_signal(lambda stop: drive(driver, how, stop))
+    finally:
+        api.stop()
+    return {"experiment": experiment.root, "start": start, "open": rows(left)}
+
+
+@contextmanager
+def at_the_wheel(experiment: Experiment, how: How) -> Iterator[tuple[Driver, str]]:
+    """Be the one who drives an experiment; yield the driver, and `warm` or `cold` start.
+
+    Raises:
+        ValueError: The input is wrong, the experiment is driven already, or a stage is stale.
+    """
     end = _end(experiment, how.cycles)
     if how.until_done and end is None:
         raise ValueError("--until-done needs a last cycle: --cycles or operations.end")
     if not how.wait:
         require_free(experiment.root)
-    api = start_api(experiment)
-    try:
-        runtime = prepare(_checked_until(experiment, end))
-        with _our_turn(experiment.root, how.wait):
-            save_settings(experiment)
-            driver, start = _start(runtime, end)
-            gc.freeze()  # what is loaded by now stays to the end
-            api.wait()
-            from flows.artifacts import clerk_at_work
-            from flows.driving import drive
+    runtime = prepare(_checked_until(experiment, end))
+    with _our_turn(experiment.root, how.wait):
+        save_settings(experiment)
+        driver, start = _start(runtime, end)
+        from flows.artifacts import clerk_at_work
 
-            until_done = how.until_done or how.cycles is not None
-            with monitored(runtime.plan), clerk_at_work():
-                left = run_until_signal(
-                    lambda stop: drive(driver, how.every, how.once, until_done, stop)
-                )
-    finally:
-        api.stop()
-    return {"experiment": experiment.root, "start": start, "open": rows(left)}
+        with monitored(runtime.plan), clerk_at_work():
+            yield driver, start
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -51,11 +50,9 @@ def start_api(experiment: Experiment | None = None) -> server.PrefectApi:
 
 
 def choose_compiler(config: Config | None) -> None:
-    """Say whether torch, which is to be loaded yet, compiles TorchScript."""
-    # With TorchScript, forward derivatives compile 0.7 s of decompositions that nothing here uses,
-    # but for a forecast model that is one.
-    scripted = getattr(config and config.forecast_model, "torchscript", False)
-    os.environ.setdefault("PYTORCH_JIT", str(int(scripted)))
+    """Let torch, which is to be loaded yet, run TorchScript if a forecast model is one."""
+    if getattr(config and config.forecast_model, "torchscript", False):
+        os.environ["PYTORCH_JIT"] = "1"  # off everywhere else: `flows`
 
 
 def prepare(experiment: Experiment) -> "Runtime":

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pandas as pd
 
+from configs.hiding import hiding
 from tasks.due import CycleState
 from tasks.experiment import cycle_name
 from tasks.journal import Entry, Journal, Kind
@@ -16,7 +17,7 @@ from tasks.ledger import ReopenedError, StageBusyError, StaleCommitError
 from tasks.ledger_lease import dead
 from tasks.plan import CYCLE_STAGES, Plan
 
-__all__ = ["note_deaths", "recorded"]
+__all__ = ["failure_of", "note_deaths", "recorded"]
 
 LONGEST = 500
 
@@ -28,14 +29,20 @@ def recorded(plan: Plan, time: pd.Timestamp, stage: str) -> Iterator[None]:
     That it was reopened, is made elsewhere or is stale is no failure of the stage.
     """
     try:
-        yield
+        with hiding():
+            yield
     except (ReopenedError, StageBusyError, StaleCommitError):
         raise
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
         with suppress(OSError):  # the disk may be full; the error itself is what matters
-            Journal(plan.root).write(_entry(plan, "failure", time, stage, text))
+            Journal(plan.root).write(failure_of(plan, time, stage, text))
         raise
+
+
+def failure_of(plan: Plan, time: pd.Timestamp, stage: str, text: str) -> Entry:
+    """Return the entry that a stage failed."""
+    return _entry(plan, "failure", time, stage, text)
 
 
 def note_deaths(plan: Plan, journal: Journal, cycles: Iterable[CycleState]) -> None:

@@ -10,10 +10,11 @@ the creation of a number takes the next, so any number of processes may write.
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from configs.hiding import hide
 from tasks import store
 from tasks.ledger_commits import now, user
 from tasks.messages import first_error
@@ -31,7 +32,7 @@ class Entry(BaseModel):
 
     kind: Kind
     """`failure`: an attempt raised an error. `death`: its process was killed."""
-    text: str
+    text: Annotated[str, AfterValidator(hide)]
     """The error in one line, the reason, or the alert."""
     cycle: str = ""
     """The cycle's name; empty if it concerns the whole experiment. Of a rerun the first one."""

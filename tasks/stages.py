@@ -15,10 +15,18 @@ __all__ = ["Work", "run"]
 Work = Callable[[Runtime, pd.Timestamp, Attempt], StageResult]
 
 
-def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
+def run(
+    runtime: Runtime,
+    time: pd.Timestamp,
+    stage: str,
+    work: Work,
+    announce: Callable[[str, Commit], None] | None = None,
+) -> Commit:
     """Do the stage's work unless it is committed, and return the one commit.
 
     The journal takes note of a failure, whoever runs the stage.
+
+    The commit is announced, with the experiment's address, if it was created here.
 
     The processor's treatment of denormal numbers belongs to the thread, so it is set here.
 
@@ -27,17 +35,25 @@ def run(runtime: Runtime, time: pd.Timestamp, stage: str, work: Work) -> Commit:
         StageBusyError: Another process is at it.
         StaleCommitError: It was done with another code, configuration or input.
     """
-    plan = runtime.plan
+    plan, attempts = runtime.plan, list[str]()
+
+    def noted(attempt: Attempt) -> StageResult:
+        attempts.append(attempt.name)
+        return work(runtime, time, attempt)
+
     torch.set_flush_denormal(True)
     with working(), recorded(plan, time, stage):
         sources = plan.sources(time, stage)
         inputs = plan.inputs(stage, sources)
-        return run_stage(
+        commit = run_stage(
             plan.ledger,
             time,
             stage,
             fingerprint=plan.fingerprint(stage, inputs),
             inputs=inputs,
             sources=sources,
-            work=lambda attempt: work(runtime, time, attempt),
+            work=noted,
         )
+    if announce and commit.attempt in attempts:
+        announce(plan.root, commit)
+    return commit

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import fsspec
 
+from configs.hiding import hide, without_credentials
 from tasks.remote import explained, s3_options
 
 if TYPE_CHECKING:
@@ -89,11 +90,16 @@ def is_remote(address: Address) -> bool:
     """Return whether the address is on S3.
 
     Raises:
-        ValueError: The address has a scheme other than s3.
+        ValueError: The address has a scheme other than s3, or holds credentials.
     """
     scheme, separator, _ = str(address).partition("://")
     if separator and scheme != "s3":
         raise ValueError(f"address {address}: scheme {scheme!r}; allowed: a local path or s3://")
+    if separator and "@" in str(address):
+        try:
+            without_credentials(str(address))
+        except ValueError as error:
+            raise ValueError(f"address {hide(str(address))}: {error}") from None
     return bool(separator)
 
 

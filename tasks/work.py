@@ -15,6 +15,7 @@ from prefect.cache_policies import NONE
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks import stages
+from tasks.announcing import announce
 from tasks.assimilate import assimilate as assimilate_work
 from tasks.experiment import Experiment, cycle_time
 from tasks.failures import recorded
@@ -53,7 +54,8 @@ async def _commit(experiment: Experiment, cycle: str, stage: str, work: stages.W
     runtime = open_runtime(experiment)
     while True:
         try:
-            commit = await asyncio.to_thread(stages.run, runtime, cycle_time(cycle), stage, work)
+            time = cycle_time(cycle)
+            commit = await asyncio.to_thread(stages.run, runtime, time, stage, work, announce)
             return commit.address
         except StageBusyError as busy:
             other = busy.lease.host, busy.lease.process
