@@ -2,7 +2,7 @@
 
 All of the files (`make quality`, MADIS 2005-08-26 with the SYNOP and TEMP sets, 202,000 values) give:
 gross errors 96 % found, 99 % of those beyond 5 √(σ_o² + σ_b²); biased stations 70 % and 95 %;
-displaced stations 65 % of the values and 99.9 %; of sound values 0.09 % are refused for themselves,
+displaced stations 65 % of the values and 99.9 %; of sound values 0.10 % are refused for themselves,
 0.9 % because of what is wrong beside them.
 """
 
