@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.ports import free_ports
 from tests.browser import Browser, browser, chromium
-from tests.conftest import _free_ports
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -48,7 +48,7 @@ def prefect(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Prefect's own server with its user interface, on loopback; yields its address."""
-    (port,) = _free_ports(1)
+    port = free_ports(("server",))["server"]
     address = f"http://127.0.0.1:{port}"
     home = tmp_path_factory.mktemp("prefect")
     own = {
