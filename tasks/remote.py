@@ -112,8 +112,10 @@ def _names(address: str) -> str:
 
 def _refused(address: str) -> str:
     environment: Mapping[str, str] = os.environ
-    key = environment.get(_names(address).split(" ")[0])
-    who = f"the credentials of {key}" if key else "a request without credentials"
+    name = _names(address).split(" ")[0]
+    who = (
+        f"the credentials of {name}" if environment.get(name) else "a request without credentials"
+    )
     return f"{who} were refused; set {_names(address)} to those of an account that may"
 
 

@@ -81,4 +81,4 @@ def test_refused_credentials_end_a_command_with_one_line(
     code, _, err = losda("run", tiny.config, "--out", f"{s3_root}/e", "--no-report")
     s3fs.S3FileSystem.clear_instance_cache()
     assert code == 2 and len(err.strip().splitlines()) == 1
-    assert "the credentials of testkey were refused" in err
+    assert "the credentials of AWS_ACCESS_KEY_ID were refused" in err
