@@ -160,9 +160,26 @@ def _end_with(stream: IO[str]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _write_in_turn() -> None:
+    """Let transactions of SQLite wait for each other instead of failing.
+
+    One that reads before it writes fails at once where another wrote in between; the server then
+    answers 503, and the client tries again after 2, 4, 8 … seconds. One that takes the lock when it
+    begins waits for the other some milliseconds.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin = AioSqliteConfiguration.begin_transaction
+    AioSqliteConfiguration.begin_transaction = lambda self, session, with_for_update=False: begin(  # type: ignore[method-assign]
+        self, session, with_for_update=True
+    )
+
+
 def _serve(descriptor: int) -> None:
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     import uvicorn
+
+    _write_in_turn()
 
     configuration = uvicorn.Config(
         "prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on"

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,23 @@ def test_a_server_that_dies_at_its_start_is_started_again(
     assert os.environ["PREFECT_API_URL"] == api.url
     api.stop()
     assert not is_alive(api.process.pid)
+
+
+def test_those_who_write_at_the_same_time_wait_for_each_other(api: server.PrefectApi) -> None:
+    import httpx
+
+    with httpx.Client(base_url=api.url, timeout=60) as client:
+        flow = client.post("/flows/", json={"name": "many"}).json()["id"]
+
+        def write(number: int) -> list[int]:
+            found = []
+            for _ in range(15):
+                made = client.post("/flow_runs/", json={"flow_id": flow, "name": str(number)})
+                found.append(made.status_code)
+                artifact = {"key": f"many-{number}", "type": "markdown", "data": "x"}
+                found.append(client.post("/artifacts/", json=artifact).status_code)
+            return found
+
+        with ThreadPoolExecutor(6) as pool:
+            codes = [code for found in pool.map(write, range(6)) for code in found]
+    assert set(codes) == {201}
