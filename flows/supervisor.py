@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +66,12 @@ class Supervisor:
 
     logs: Path
     children: list[_Child] = field(default_factory=list)
+    others: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        """Become the parent of whatever a child leaves behind."""
+        """Become the parent of whatever a child leaves behind; what runs below already is not ours."""
         self.logs.mkdir(parents=True, exist_ok=True)
+        self.others = frozenset(_descendants())
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def start(self, *services: Service) -> None:
@@ -92,7 +94,7 @@ class Supervisor:
         while not is_over(POLL):
             for child in self.children:
                 self._look_after(child)
-            _reap_orphans({child.process.pid for child in self.children})
+            _reap_orphans({child.process.pid for child in self.children} | self.others)
 
     def stop(self) -> None:
         """End everything that was started, the last first, and what it left behind."""
@@ -101,13 +103,13 @@ class Supervisor:
                 child.process.send_signal(child.service.end_with)
             with suppress(subprocess.TimeoutExpired):
                 child.process.wait(GRACE)
-        left = _descendants()
-        for process in left:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        while _descendants():
-            with suppress(ChildProcessError):
-                os.waitpid(-1, 0)
+        while left := _descendants(self.others):
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+                with suppress(ChildProcessError):
+                    os.waitpid(process, 0)
+        _prctl(PR_SET_CHILD_SUBREAPER, 0)
 
     def _look_after(self, child: _Child) -> None:
         code = child.process.poll()
@@ -183,11 +185,12 @@ def _parents() -> dict[int, int]:
     return found
 
 
-def _descendants() -> list[int]:
-    """Return all processes below this one."""
+def _descendants(without: Collection[int] = ()) -> list[int]:
+    """Return all processes below this one, without some and what is below them."""
     parents, found = _parents(), [os.getpid()]
     for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
+        below = (child for child, parent in parents.items() if parent == process)
+        found += [child for child in below if child not in without]
     return found[1:]
 
 

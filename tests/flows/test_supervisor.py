@@ -88,6 +88,7 @@ def test_what_dies_again_and_again_waits_longer_and_longer(
 
 
 def test_at_the_end_nothing_is_left_not_even_grandchildren(tmp_path: Path) -> None:
+    other = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"))
     supervisor = Supervisor(tmp_path / "logs")
     supervisor.start(service("parent", PARENT))
     log = tmp_path / "logs" / "parent.log"
@@ -96,6 +97,9 @@ def test_at_the_end_nothing_is_left_not_even_grandchildren(tmp_path: Path) -> No
     assert is_alive(child) and is_alive(grandchild)
     supervisor.stop()
     assert not is_alive(child) and not is_alive(grandchild)
+    assert other.poll() is None  # not of the supervisor
+    other.kill()
+    other.wait()
 
 
 def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
