@@ -91,8 +91,8 @@ def _old_runs(
             flow_run_filter=old, sort=FlowRunSort.START_TIME_ASC, limit=PAGE, offset=offset
         )
         for run in page:
-            experiment = run.parameters.get("experiment")
-            if not isinstance(experiment, dict) or experiment.get("root") == root:
+            experiment = run.parameters.get("experiment", root)  # of deployments it is the address
+            if (experiment.get("root") if isinstance(experiment, dict) else experiment) == root:
                 yield run
         offset += len(page)
         if len(page) < PAGE:

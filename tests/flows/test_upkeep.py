@@ -40,12 +40,32 @@ def run(losda: Losda, tiny: "Tiny") -> Losda:
 
 
 def flow_runs(root: Path) -> list[str]:
-    """Return the flow runs of an experiment that Prefect knows."""
+    """Return the flow runs of an experiment that Prefect knows, of the last 200 of all."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort
 
     with get_client(sync_client=True) as client:
-        found = [run for run in client.read_flow_runs() if "experiment" in run.parameters]
-    return [str(r.id) for r in found if r.parameters["experiment"]["root"] == str(root)]
+        last = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+        found = [run for run in last if "experiment" in run.parameters]
+    roots = {r.id: r.parameters["experiment"] for r in found}
+    return [str(i) for i, e in roots.items() if isinstance(e, dict) and e["root"] == str(root)]
+
+
+def deployed_runs(*roots: Path) -> list[str]:
+    """Let Prefect know of a run of a deployment that ended, for each address of an experiment."""
+    from prefect.client.orchestration import get_client
+
+    made = []
+    with get_client(sync_client=True) as client:
+        flow = client._client.post("/flows/", json={"name": "cycle"}).json()["id"]
+        for root in roots:
+            known = {"parameters": {"experiment": str(root)}, "tags": ["experiment:tiny"]}
+            asked = {"flow_id": flow, "state": {"type": "RUNNING"}} | known
+            run = client._client.post("/flow_runs/", json=asked).json()["id"]
+            ended = {"state": {"type": "COMPLETED"}, "force": True}
+            client._client.post(f"/flow_runs/{run}/set_state", json=ended)
+            made.append(str(run))
+    return made
 
 
 def test_what_prefect_recorded_of_old_runs_goes_and_that_of_others_stays(
@@ -54,16 +74,19 @@ def test_what_prefect_recorded_of_old_runs_goes_and_that_of_others_stays(
     other = tmp_path / "other"
     assert run(copy)[0] == run(other, "--cycles", 1)[0] == 0
     (own,) = flow_runs(copy)
+    deployed = deployed_runs(copy, other)
     command = ("gc", copy, "--json", "--keep-runs")
     runs = json.loads(losda(*command, "P1D")[1])["runs"]
     assert runs == {"keep": "P1D", "flow_runs": 0, "artifacts": 0}
     runs = json.loads(losda(*command, "PT0S", "--dry-run")[1])["runs"]
-    assert runs["flow_runs"] == 1 and runs["artifacts"] >= 3 and flow_runs(copy) == [own]
+    assert runs["flow_runs"] == 2 and runs["artifacts"] >= 3 and flow_runs(copy) == [own]
     assert json.loads(losda(*command, "PT0S")[1])["runs"] == runs
     assert flow_runs(copy) == [] and len(flow_runs(other)) == 1
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
+        left = {str(run.id) for run in client.read_flow_runs(limit=200)}
+        assert not deployed[0] in left and deployed[1] in left
         assert not [a for a in client.read_artifacts() if str(a.flow_run_id) == own]
         logs = {"logs": {"flow_run_id": {"any_": [own]}}}
         ended = time.monotonic() + 30
