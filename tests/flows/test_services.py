@@ -111,7 +111,7 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services(environment: dict[str, str]) -> Iterator[Services]:
-    from flows.ports import free_ports
+    from tasks.ports import free_ports
 
     # pytest's own folders are closed to the database's user
     with tempfile.TemporaryDirectory(prefix="losda-up-") as folder:

@@ -2,7 +2,7 @@
 
 import socket
 
-__all__ = ["free_ports", "is_free"]
+__all__ = ["HOST", "free_ports", "is_free"]
 
 HOST = "127.0.0.1"
 WEED_TWIN = 10_000
