@@ -41,10 +41,13 @@ def run_benchmark(
         ValueError: The configuration is wrong, or the directory holds another benchmark.
     """
     from tasks.benchmark_plan import cases
+    from tasks.benchmark_published import restore
 
-    chosen = [case for case in cases(benchmark) if not only or case.method in only]
+    planned = cases(benchmark)
+    chosen = [case for case in planned if not only or case.method in only]
     if not chosen:
         raise ValueError(f"--only {','.join(only)}: allowed: {', '.join(benchmark.methods)}")
+    restore(planned, directory)
     with case_runner(directory, workers) as run:
         run(chosen)
     if not only:

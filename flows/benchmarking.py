@@ -10,7 +10,8 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NONE
 
-from tasks.benchmark_case import Case, run_case
+from tasks.benchmark_case import Case
+from tasks.benchmark_run import run_case
 
 __all__ = ["benchmark_flow", "pools"]
 

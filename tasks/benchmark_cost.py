@@ -23,8 +23,8 @@ import torch
 from configs.benchmark import Benchmark
 from models.methods.base import Analysis
 from models.randomness import torch_generator
-from tasks.benchmark_case import observe
 from tasks.benchmark_plan import case_config
+from tasks.benchmark_run import observe
 from tasks.experiment import Experiment
 from tasks.forecast import first_guess
 from tasks.runtime import open_runtime

@@ -16,16 +16,19 @@ __all__ = ["markdown"]
 Row = Mapping[str, Any]
 
 
-def markdown(benchmark: Benchmark, results: Sequence[Row], cost: Row | None = None) -> str:
+def markdown(
+    benchmark: Benchmark, results: Sequence[Row], cost: Row | None = None, about: str = ""
+) -> str:
     """Return the tables.
 
     Args:
         benchmark: What was compared.
         results: Rows of the summary.
         cost: What `tasks.benchmark_cost` measured.
+        about: Which cases they are from.
     """
     experiments = dict.fromkeys((row["kind"], row["lead_hours"]) for row in results)
-    parts = [f"# Benchmark {benchmark.name}"]
+    parts = [f"# Benchmark {benchmark.name}", *([f"{about}."] if about else [])]
     for kind, lead in experiments:
         chosen = [row for row in results if (row["kind"], row["lead_hours"]) == (kind, lead)]
         title = "Cycled" if kind == "cycled" else f"Single analyses of {lead} h forecasts"

@@ -25,9 +25,10 @@ def benchmark_page(
     benchmark: Benchmark,
     results: Rows,
     rows: pd.DataFrame,
-    cost: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None,
+    about: str,
 ) -> Page:
-    """Return the page of the results so far, and of the cost if it was measured."""
+    """Return the page of the results so far, of the cost if it was measured, and what made them."""
     pens = {
         method: Pen(method, PALETTE[k % len(PALETTE)], "-" if k < len(PALETTE) else "--")
         for k, method in enumerate(benchmark.methods)
@@ -56,7 +57,7 @@ def benchmark_page(
         "(circular block bootstrap, blocks of 20 cycles or 4 single analyses; none for few).",
         tiles=[],
         sections=sections,
-        footer=f"losda benchmark · configuration {benchmark.name}",
+        footer=f"losda benchmark · configuration {benchmark.name} · {about}",
     )
 
 

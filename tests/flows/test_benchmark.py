@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,13 +81,92 @@ def test_a_benchmark_goes_on_where_it_was_stopped(
 
     five = load_benchmark(str(contest(tiny, tmp_path, cycles=5)))
     run_benchmark(five, str(tmp_path / "whole"), workers=0, only=["losda"])
+    three = tmp_path / "three"
+    shutil.copytree(done, three)
     before = (done / "cases" / "cycled-losda-columns-0" / "scores-00003.parquet").read_bytes()
-    run_benchmark(five, str(done), workers=1, only=["losda"])
-    again = done / "cases" / "cycled-losda-columns-0" / "scores-00003.parquet"
+    run_benchmark(five, str(three), workers=1, only=["losda"])
+    again = three / "cases" / "cycled-losda-columns-0" / "scores-00003.parquet"
     assert again.read_bytes() == before
     pd.testing.assert_series_equal(
-        errors(done, "losda"), errors(tmp_path / "whole", "losda"), check_exact=True
+        errors(three, "losda"), errors(tmp_path / "whole", "losda"), check_exact=True
     )
+
+
+def test_published_rows_are_not_run_again_and_give_the_same_results(
+    done: Path, tiny: "Tiny", losda: Losda, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("benchmark.parquet", "cases.parquet"):
+        shutil.copy(done / name, out)
+    document = yaml.safe_load(contest(tiny, tmp_path).read_text())
+    document["methods"]["losda-1-step"] = {"kind": "losda", "steps": 1}
+    document["groups"][0]["methods"] += ["losda-1-step"]
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    code, text, _ = losda("benchmark", path, "--out", out, "--workers", 0, "--json")
+    assert code == 0
+    ran = {file.parent.name for file in out.glob("cases/*/state-*")}
+    assert ran == {"cycled-losda-1-step-columns-0"}
+    before = json.loads((done / "benchmark.json").read_text())["results"]
+    after = [row for row in json.loads(text)["results"] if row["method"] != "losda-1-step"]
+    pd.testing.assert_frame_equal(pd.DataFrame(after)[[*before[0]]], pd.DataFrame(before))
+    assert json.loads(text)["about"].startswith("4 of 4 cases, made by code ")
+
+
+def test_a_whole_case_keeps_its_rows_when_the_code_changes_and_half_a_case_is_refused(
+    tiny: "Tiny", tmp_path: Path
+) -> None:
+    from configs.loading import load_benchmark
+    from tasks.benchmark_case import claim, keep, read_case
+    from tasks.benchmark_plan import cases
+
+    case = cases(load_benchmark(str(contest(tiny, tmp_path))))[0]
+    folder = tmp_path / "case"
+    assert claim(case, folder) == 0
+    keep(folder, 2, pd.DataFrame({"value": [0.0]}), {})
+    keep(folder, 3, pd.DataFrame({"value": [1.0]}), {})
+    made = folder / "case.json"
+    made.write_text(made.read_text().replace(read_case(folder, 3)[0], "other"))
+    assert claim(case, folder) == 3
+    with pytest.raises(ValueError, match=r"case\.json: made with another code; use another --out"):
+        claim(case.model_copy(update={"steps": 4}), folder)
+
+
+def test_rows_behind_the_last_state_are_made_again_and_not_counted_twice(
+    tiny: "Tiny", tmp_path: Path
+) -> None:
+    from configs.loading import load_benchmark
+    from tasks.benchmark_case import case_rows, claim, keep
+    from tasks.benchmark_plan import cases
+
+    case = cases(load_benchmark(str(contest(tiny, tmp_path, cycles=9))))[0]
+    folder = tmp_path / "case"
+    claim(case, folder)
+    keep(folder, 4, pd.DataFrame({"value": [1.0]}), {})
+    (folder / "scores-00007.parquet").write_bytes((folder / "scores-00004.parquet").read_bytes())
+    assert claim(case, folder) == 4
+    assert case_rows(case, str(folder))["value"].tolist() == [1.0]
+
+
+def test_a_setting_that_came_later_does_not_make_another_case(
+    tiny: "Tiny", tmp_path: Path
+) -> None:
+    from configs.loading import load_benchmark
+    from tasks.benchmark_case import claim
+    from tasks.benchmark_plan import cases
+
+    case = cases(load_benchmark(str(contest(tiny, tmp_path))))[0]
+    claim(case, tmp_path / "case")
+    made = tmp_path / "case" / "case.json"
+    document = json.loads(made.read_text())
+    assert document["config"]["operations"].pop("attempts") > 0
+    made.write_text(json.dumps(document))
+    assert claim(case, tmp_path / "case") == 0
+    document["config"]["observations"]["noise"] = 0.7
+    made.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="made with another config"):
+        claim(case, tmp_path / "case")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs import load
-from tasks.benchmark_case import Case, case_rows, run_case
+from tasks.benchmark_case import Case, case_rows
+from tasks.benchmark_run import run_case
 
 CASES = 6
 CRITICAL = 3.36  # of Student's t with 5 degrees of freedom, 1 % in one tail
