@@ -19,7 +19,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -175,15 +178,22 @@ def _write_in_turn() -> None:
     )
 
 
+def create_app() -> "FastAPI":
+    """Return Prefect's server, with SQLite's transactions in turn.
+
+    For `uvicorn --factory flows.server:create_app`; on PostgreSQL it is Prefect's own.
+    """
+    _write_in_turn()
+    from prefect.server.api import server
+
+    return server.create_app()
+
+
 def _serve(descriptor: int) -> None:
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     import uvicorn
 
-    _write_in_turn()
-
-    configuration = uvicorn.Config(
-        "prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on"
-    )
+    configuration = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
     uvicorn.Server(configuration).run(sockets=[socket.socket(fileno=descriptor)])
 
 

@@ -116,7 +116,7 @@ class Site:
         command = (
             *(sys.executable, "-m", "uvicorn", "--factory", "--log-level", "warning"),
             *("--host", HOST, "--port", str(self.ports["server"])),
-            "prefect.server.api.server:create_app",
+            "flows.server:create_app",
         )
         return Service("server", command, self._without_prefect() | own, self._api_answers)
 

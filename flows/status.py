@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from flows.stream_status import print_streams, streams_of
+from flows.stream_status import stream_lines, streams_of
 from flows.tables import print_rows
 from flows.waiting import held_rows, said_waits
 from tasks.experiment import STAGES
@@ -51,7 +51,7 @@ def status_of(root: str) -> dict[str, Any]:
 def print_status(status: dict[str, Any]) -> None:
     """Print the grid."""
     if "streams" in status:
-        print_streams(status)
+        sys.stdout.write("\n".join(stream_lines(status)) + "\n")
         return
     rows = [
         {

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.joining import stream_row
-from flows.tables import print_rows
+from flows.tables import row_lines
 from tasks import store
 from tasks.driver import DRIVE
 from tasks.ledger_lease import living
 from tasks.streams import Stream, read_reprocessing
 
-__all__ = ["print_streams", "streams_of"]
+__all__ = ["stream_lines", "streams_of"]
 
 NOTHING = {"complete": 0, "stale": 0, "failures": 0}
 
@@ -49,8 +49,8 @@ def _row(
     }
 
 
-def print_streams(status: dict[str, Any]) -> None:
-    """Print a row for each stream."""
+def stream_lines(status: dict[str, Any]) -> list[str]:
+    """Return a line for each stream under a title and the names of the columns."""
     rows = [
         {
             "stream": row["stream"],
@@ -68,4 +68,4 @@ def print_streams(status: dict[str, Any]) -> None:
     title = f"{status['experiment']}: {status['name']}, {status['method']}, reprocess: "
     title += f"{status['complete']} of {status['cycles']} cycles complete, "
     title += f"{status['joined']} joined, {status['stale']} stale stages"
-    print_rows(rows, title)
+    return row_lines(rows, title)

@@ -7,6 +7,7 @@ a child of this process (a subreaper), so that at the end nothing stays. Linux o
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ CALM = 60.0
 """A child that lived so long is started again at once; others after 1, 2, 4, … seconds."""
 LONGEST = 30.0
 POLL = 0.2
+LONGEST_LOG = 32 * 2**20
+"""A log that is longer [bytes] is put beside, in the place of the one before, and begun anew."""
+LOGS_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,24 @@ class Supervisor:
         Args:
             is_over: Waits so many seconds, and returns whether to end.
         """
+        looked = time.monotonic()
         while not is_over(POLL):
+            if time.monotonic() - looked > LOGS_EVERY:
+                looked = time.monotonic()
+                self.turn_logs()
             for child in self.children:
                 self._look_after(child)
             _reap_orphans({child.process.pid for child in self.children} | self.others)
+
+    def turn_logs(self, longest: int = LONGEST_LOG) -> None:
+        """Put logs that grew too long beside; what is written meanwhile may be lost.
+
+        The children hold their logs open to append, so they write on at the new beginning.
+        """
+        for log in self.logs.glob("*.log"):
+            if log.stat().st_size > longest:
+                shutil.copyfile(log, log.with_suffix(".log.1"))
+                os.truncate(log, 0)
 
     def stop(self) -> None:
         """End everything that was started, the last first, and what it left behind."""

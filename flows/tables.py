@@ -6,7 +6,7 @@ from typing import Any
 
 from flows import summary
 
-__all__ = ["print_benchmark", "print_rows", "print_run"]
+__all__ = ["print_benchmark", "print_rows", "print_run", "row_lines"]
 
 
 def print_run(document: Mapping[str, Any]) -> None:
@@ -43,7 +43,12 @@ def print_benchmark(document: Mapping[str, Any]) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:
-    """Print rows of text under their names; the first column to the left, the others right."""
+    """Print rows of text under their names."""
+    sys.stdout.write("\n".join(row_lines(rows, title)) + "\n")
+
+
+def row_lines(rows: Sequence[Mapping[str, str]], title: str) -> list[str]:
+    """Return the lines of a table; the first column to the left, the others right."""
     names = list(rows[0]) if rows else []
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
     lines = [names, ["-" * width for width in widths], *([*row.values()] for row in rows)]
@@ -52,4 +57,4 @@ def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:
         cells = zip(line, widths, strict=True)
         aligned = [c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(cells)]
         text.append("  ".join(aligned))
-    sys.stdout.write("\n".join(text) + "\n")
+    return text

@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.errors import one_line
+from flows.status import status_of
+from flows.stream_status import stream_lines, streams_of
 from flows.waiting import held_rows, said_waits
 from tasks import store
 from tasks.driver import driver_of
@@ -27,8 +29,9 @@ from tasks.ledger_lease import Lease, living
 from tasks.orders import Orders, orders_of
 from tasks.overview import Overview
 from tasks.plan import PUBLICATION, Plan
+from tasks.streams import is_reprocess
 
-__all__ = ["View", "watch"]
+__all__ = ["StreamsView", "View", "watch"]
 
 EVERY = 2.0
 NEWS = 4  # lines of the journal
@@ -144,6 +147,24 @@ class View:
         return lines
 
 
+@dataclass
+class StreamsView:
+    """A reprocess as it is shown: a line for each stream.
+
+    Attributes:
+        root: Address of the reprocess.
+    """
+
+    root: str
+
+    def picture(self, height: int) -> Group:
+        """Look at the streams and return what fits a height in lines."""
+        title, *lines = stream_lines(streams_of(self.root, status_of))
+        now = f"{pd.Timestamp.now('UTC'):%H:%M:%S} UTC"
+        head = Text(title, "bold", no_wrap=True, overflow="ellipsis")
+        return Group(head, Text(now, "dim"), *(_line(one, "") for one in lines[: height - 3]))
+
+
 def _line(text: str, style: str) -> Text:
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
@@ -164,7 +185,7 @@ def watch(root: str, every: float = EVERY) -> None:
     """
     if not sys.stdout.isatty():
         raise ValueError("--watch needs a terminal; allowed elsewhere: losda status, or --json")
-    view, console = View.of(root), Console()
+    view, console = StreamsView(root) if is_reprocess(root) else View.of(root), Console()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     picture = view.picture(console.height)
     try:

@@ -24,8 +24,9 @@ SCHEMA = ROOT / "tests" / "data" / "compose" / "compose.schema.json"
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    """The compose file, its anchors resolved."""
-    return dict(yaml.safe_load((DOCKER / "compose.yaml").read_text()))
+    """The compose file, its anchors resolved and its variables at their defaults."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DOCKER / "compose.yaml").read_text())
+    return dict(yaml.safe_load(text))
 
 
 def test_the_dockerfile_passes_hadolint() -> None:

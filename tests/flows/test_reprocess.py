@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import io
 import json
 import shutil
 import signal
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import xarray as xr
 import yaml
+from rich.console import Console
 
 from flows.signals import stopping
+from flows.watching import StreamsView
 from tasks import store
 from tasks.experiment import Experiment
 from tests.chaos import archive_of
@@ -141,6 +144,10 @@ def test_status_shows_the_streams(losda: Losda, copy: Path) -> None:
     code, out, _ = losda("status", copy)
     assert code == 0
     assert "6 of 11 cycles complete" in out and "0/5" in out
+    console = Console(file=io.StringIO(), width=200)
+    console.print(StreamsView(str(copy)).picture(10))
+    watched = console.file.getvalue()  # type: ignore[attr-defined]
+    assert watched.startswith(out.splitlines()[0]) and "0/5" in watched
     code, out, _ = losda("status", copy / "streams" / "s01")
     assert code == 0 and "2001-01-04T06" in out
 

@@ -87,6 +87,25 @@ def test_what_dies_again_and_again_waits_longer_and_longer(
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
 
+def test_a_log_that_grows_without_end_takes_no_more_than_twice_its_bound(
+    supervisor: Supervisor,
+) -> None:
+    code = "import sys, time\nfor n in range(10**6): print(n, flush=True); time.sleep(1e-4)"
+    supervisor.start(service("talker", (sys.executable, "-c", code)))
+    log, before = supervisor.logs / "talker.log", supervisor.logs / "talker.log.1"
+    largest = 0
+    for _ in range(3):
+        wait_for(lambda: log.stat().st_size > 2000)
+        supervisor.turn_logs(2000)
+        largest = max(largest, log.stat().st_size)
+    assert largest < 2000 < before.stat().st_size
+    wait_for(lambda: log.stat().st_size > 100)
+    first = log.read_text().splitlines()[1]
+    assert int(first) > int(before.read_text().splitlines()[-2])
+    supervisor.turn_logs(10**9)
+    assert log.stat().st_size > 100
+
+
 def test_at_the_end_nothing_is_left_not_even_grandchildren(tmp_path: Path) -> None:
     other = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"))
     supervisor = Supervisor(tmp_path / "logs")
