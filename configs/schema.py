@@ -195,6 +195,8 @@ class Config(Model):
     """How `losda train` makes the components."""
     operations: Operations = Operations()
     """How `losda drive` drives the experiment; not part of its identity."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    """Where models and methods compute: `auto` takes the first CUDA device if there is one."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -251,12 +253,13 @@ class Config(Model):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes another experiment: all but addresses, training, operations and cycles."""
+        """Return what makes another experiment: all but addresses, training, operations, device, cycles."""
         excluded: dict[str, Any] = {
             "registry": True,
             "cycles": True,
             "train": True,
             "operations": True,
+            "device": True,
             "checkpoints": True,
             "reference": {"address", "grid"},
             "observations": {"source": {"address", "complete"}},

@@ -9,6 +9,7 @@ from typing import Any
 from configs import Config
 from configs.data import NatureReference
 from flows.errors import one_line
+from models.device import MethodOnDevice, name_of
 from tasks.components import Components, cache_address
 from tasks.experiment import Experiment
 from tasks.observing import files_of
@@ -69,7 +70,10 @@ def _method(parts: Components) -> str:
     reference = parts.reference(".")
     statistics = parts.statistics(reference.spec)
     parts.forecast_model(statistics, reference.spec)
-    return type(parts.method(statistics, reference.spec)).__name__
+    method = parts.method(statistics, reference.spec)
+    if isinstance(method, MethodOnDevice):
+        return f"{type(method.method).__name__} on {name_of(method.device)}"
+    return f"{type(method).__name__} on the processor"
 
 
 def sizes(config: Config, parts: Components) -> Iterator[tuple[str, Callable[[], str]]]:

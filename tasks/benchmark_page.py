@@ -19,6 +19,7 @@ __all__ = ["benchmark_page"]
 
 Rows = Sequence[Mapping[str, Any]]
 WINDOW = 21
+LEGEND_COLUMNS = 7
 
 
 def benchmark_page(
@@ -139,7 +140,9 @@ def through_time(benchmark: Benchmark, rows: pd.DataFrame, pens: Mapping[str, Pe
     rows = rows[(rows["source"] == "analysis") & (rows["metric"] == "mse")]
     table = rows.pivot_table(index="cycle_time", columns=["network", "method"], values="value")
     networks = [n for n in benchmark.networks if n in table]
-    figure, axes = panels(len(networks), columns=2, height=2.4)
+    shown = [pens[m] for m in benchmark.methods if m in rows["method"].unique()]
+    lines = -(-len(shown) // LEGEND_COLUMNS)
+    figure, axes = panels(len(networks), columns=2, height=2.4, top=0.42 + 0.2 * lines)
     for ax, network in zip(axes, networks, strict=True):
         for method in (m for m in benchmark.methods if m in table[network]):
             series = table[network, method].rolling(WINDOW, min_periods=1, center=True).mean()
@@ -149,7 +152,7 @@ def through_time(benchmark: Benchmark, rows: pd.DataFrame, pens: Mapping[str, Pe
         plain_numbers(ax.yaxis)
         time_axis(ax)
         ax.set_title(network)
-    legend(figure, [pens[m] for m in benchmark.methods if m in rows["method"].unique()][:8])
+    legend(figure, shown, columns=LEGEND_COLUMNS)
     caption = f"Analysis error, running mean over {WINDOW} cycles, from the poor first guess on."
     return Picture(inline_svg(figure, "Errors through time"), caption)
 

@@ -17,9 +17,10 @@ from configs.data import NatureReference as NatureOptions
 from configs.data import NetcdfReference as NetcdfOptions
 from configs.forecast import EmulatorForecast, ForeignForecast, PersistenceForecast
 from configs.methods import Free as FreeOptions
+from configs.methods import Latent, Method
 from configs.methods import Letkf as LetkfOptions
-from configs.methods import Method
 from configs.methods import ThreeDVar as ThreeDVarOptions
+from models.device import CPU, ForecastOnDevice, MethodOnDevice, copied_to, device_of
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
 from models.methods.free import Free
@@ -205,12 +206,23 @@ class Components:
         return statistics.eval()
 
     def forecast_model(self, statistics: Statistics, spec: StateSpec) -> ForecastModel:
-        """Return the model of background, free run and forecasts."""
+        """Return the model of background, free run and forecasts, on the device.
+
+        Raises:
+            ValueError: A component does not fit, or there is no such device.
+        """
         options = self.config.forecast_model
         if isinstance(options, PersistenceForecast):
             return Persistence()
         if isinstance(options, ForeignForecast):
             return self._foreign(options, spec)
+        device = device_of(self.config.device)
+        model = self._forecast_model(copied_to(statistics, device), spec)
+        return model if device == CPU else ForecastOnDevice(model, device)
+
+    def _forecast_model(self, statistics: Statistics, spec: StateSpec) -> ForecastModel:
+        """Return a forecast model of our own, where the statistics are."""
+        options, device = self.config.forecast_model, statistics.std.device
         if isinstance(options, EmulatorForecast):
             from models.emulator import Emulator, EmulatorShape
 
@@ -218,7 +230,7 @@ class Components:
             shape = EmulatorShape.from_dict(component.card.architecture)
             emulator = Emulator.from_tensors(shape, component.tensors, statistics)
             self._check_step(emulator.native_step)
-            return emulator
+            return emulator.to(device)
         from models.world.forecast import EmbeddedForecast
         from models.world.nature import forecast_model
 
@@ -227,13 +239,27 @@ class Components:
                 "forecast_model.kind: 'embedded' needs the states of the nature run; "
                 "allowed with data are 'emulator' and 'persistence'"
             )
-        return EmbeddedForecast(forecast_model())
+        return EmbeddedForecast(forecast_model().to(device))
 
     def method(self, statistics: Statistics, spec: StateSpec) -> AssimilationMethod:
-        """Return the assimilation method."""
-        options = self.config.method
+        """Return the assimilation method, on the device.
+
+        Raises:
+            ValueError: A component does not fit, or there is no such device.
+        """
+        options, device = self.config.method, device_of(self.config.device)
         if isinstance(options, FreeOptions):
             return Free()
+        method = self._method(options, copied_to(statistics, device), spec)
+        return method if device == CPU else MethodOnDevice(method, device)
+
+    def _method(
+        self,
+        options: Latent | LetkfOptions | ThreeDVarOptions,
+        statistics: Statistics,
+        spec: StateSpec,
+    ) -> AssimilationMethod:
+        """Return the assimilation method, where the statistics are."""
         parts = {name: self.load(name) for name in method_components(options)}
         if isinstance(options, ThreeDVarOptions):
             from tasks.components_variational import three_d_var

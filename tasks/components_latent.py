@@ -57,15 +57,16 @@ def latent_method(
     Raises:
         ValueError: A component does not fit its card, or the states.
     """
-    latent, prior = latent_space(spec, parts)
-    area = spec.grid.cell_area_weights()
+    device = statistics.std.device
+    latent, prior = latent_space(spec, parts, device)
+    area = spec.grid.cell_area_weights().to(device)
     return LATENT[options.kind][0](statistics, latent, prior, area, settings_of(options))
 
 
 def latent_space(
-    spec: StateSpec, parts: Mapping[str, LoadedComponent]
+    spec: StateSpec, parts: Mapping[str, LoadedComponent], device: torch.device
 ) -> tuple[Autoencoder, LatentDenoiser]:
-    """Return autoencoder and prior.
+    """Return autoencoder and prior, on a device.
 
     Raises:
         ValueError: The autoencoder is of other states.
@@ -76,7 +77,7 @@ def latent_space(
             f"autoencoder {parts['autoencoder'].digest[:12]} is of states with the shape "
             f"{(latent.shape.fields, *latent.shape.grid)}, but the reference has {spec.shape}"
         )
-    return latent, _denoiser(parts["denoiser"])
+    return latent.to(device), _denoiser(parts["denoiser"]).to(device)
 
 
 def settings_of(options: Latent) -> Any:  # noqa: ANN401  (of the method's own class)

@@ -50,7 +50,7 @@ def letkf(
     method = LETKF(spec, settings, statistics, draws)
     if not options.corrected:
         return method
-    return Corrected(method, statistics, known_error(spec, parts))
+    return Corrected(method, statistics, known_error(spec, parts, statistics.std.device))
 
 
 def model_error(component: LoadedComponent, statistics: Statistics, spec: StateSpec) -> Draws:

@@ -41,8 +41,9 @@ def three_d_var(
     excluded = {"kind", "members", "corrected"}
     changes = options.model_dump(exclude=excluded, exclude_none=True)
     covariance = covariance_of(parts["background_error"], statistics, spec)
-    center = known_error(spec, parts) if options.corrected else None
-    area = spec.grid.cell_area_weights()
+    device = statistics.std.device
+    center = known_error(spec, parts, device) if options.corrected else None
+    area = spec.grid.cell_area_weights().to(device)
     return ThreeDVar(statistics, covariance, area, replace(ThreeDVarSettings(), **changes), center)
 
 
@@ -51,12 +52,15 @@ def covariance_of(
 ) -> BackgroundCovariance:
     """Return the static covariance of a component."""
     shape: dict[str, Any] = dict(component.card.architecture)
-    return filled(BackgroundCovariance(spec, statistics.std, **shape), component)
+    covariance = filled(BackgroundCovariance(spec, statistics.std.cpu(), **shape), component)
+    return covariance.to(statistics.std.device)
 
 
-def known_error(spec: StateSpec, parts: Mapping[str, LoadedComponent]) -> Center:
+def known_error(
+    spec: StateSpec, parts: Mapping[str, LoadedComponent], device: torch.device
+) -> Center:
     """Return what takes the known part of the forecast model's error off background anomalies."""
-    autoencoder, denoiser = latent_space(spec, parts)
+    autoencoder, denoiser = latent_space(spec, parts, device)
 
     def center(a_b: Tensor, times: Sequence[pd.Timestamp]) -> Tensor:
         basis = time_basis(times, denoiser.shape.basis)

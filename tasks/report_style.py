@@ -101,12 +101,12 @@ def fixed(value: float, places: int) -> str:
 
 
 def panels(
-    count: int, columns: int = 3, height: float = 2.1, left: float = 0.62
+    count: int, columns: int = 3, height: float = 2.1, left: float = 0.62, top: float = 0.62
 ) -> tuple[Figure, list[Axes]]:
     """Lay out small multiples, filled row by row, with room for a legend on top."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    top, bottom, right, gap = 0.62, 0.42, 0.25, 0.72
+    bottom, right, gap = 0.42, 0.25, 0.72
     total = top + rows * height + (rows - 1) * gap + bottom
     figure = Figure(figsize=(WIDTH, total))
     step = (WIDTH - right) / columns
@@ -119,13 +119,14 @@ def panels(
     return figure, axes
 
 
-def legend(figure: Figure, pens: Sequence[Pen], left: float = 0.5) -> None:
+def legend(
+    figure: Figure, pens: Sequence[Pen], left: float = 0.5, columns: int | None = None
+) -> None:
     """Put one legend for all panels at the top of the figure, `left` inches from its edge."""
     handles = [Line2D([], [], color=p.color, linestyle=p.line, linewidth=2) for p in pens]
     anchor = (left / WIDTH, 1 - 0.02 / figure.get_figheight())
-    figure.legend(
-        handles, [p.label for p in pens], loc="upper left", bbox_to_anchor=anchor, ncols=len(pens)
-    )
+    labels, ncols = [p.label for p in pens], columns or len(pens)
+    figure.legend(handles, labels, loc="upper left", bbox_to_anchor=anchor, ncols=ncols)
 
 
 def inline_svg(figure: Figure, title: str) -> Markup:

@@ -1,6 +1,6 @@
 """The observations of one analysis as tensors: y, the diagonal of R^½, and H."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -46,9 +46,13 @@ class Observations:
 
     def to(self, device: torch.device | str) -> "Observations":
         """Return the observations on another device."""
-        offset = None if self.offset is None else self.offset.to(device)
-        parts = self.y.to(device), self.error.to(device), self.operator.to(device)
-        return Observations(*parts, offset)
+        return replace(
+            self,
+            y=self.y.to(device),
+            error=self.error.to(device),
+            operator=self.operator.to(device),
+            offset=None if self.offset is None else self.offset.to(device),
+        )
 
 
 def to_observations(
