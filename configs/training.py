@@ -1,6 +1,6 @@
 """How `losda train` makes the components."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,17 @@ class Period(Model):
     """Last time."""
 
 
-class Autoencoder(Model):
+class Optimized(Model):
+    """What the trainings of all networks share."""
+
+    learning_rate: Positive = 2e-3
+    """Largest learning rate; before it a warm-up, after it half a cosine."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the exponential moving average of the weights, which is what is published; over
+    the first iterations k it is at most k / (9 + k)."""
+
+
+class Autoencoder(Optimized):
     """Architecture and training of the autoencoder."""
 
     patch: Count = 2
@@ -45,9 +55,11 @@ class Autoencoder(Model):
     """Steps of the optimizer."""
     batch: Count = 16
     """States for each step."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay of the exponential moving average of the weights."""
 
 
-class ModelError(Model):
+class ModelError(Optimized):
     """Training of the known part of the forecast model's error, a part of the prior."""
 
     hidden: Annotated[int, Field(ge=8, multiple_of=8)] = 128
@@ -62,7 +74,7 @@ class ModelError(Model):
     """Forecasts for each step."""
 
 
-class Denoiser(Model):
+class Denoiser(Optimized):
     """Architecture and training of the prior."""
 
     network: Literal["unet", "transformer"] = "unet"
@@ -121,7 +133,7 @@ class BackgroundError(Model):
     of the denoiser's training."""
 
 
-class Emulator(Model):
+class Emulator(Optimized):
     """Training of the learned forecast model."""
 
     iterations: Count = 1500
@@ -132,6 +144,44 @@ class Emulator(Model):
     """Residual blocks."""
     batch: Count = 64
     """Forecasts for each step."""
+    evaluate_every: Count = 50
+    """Iterations between evaluations on the validation period; the best weights are kept."""
+    patience: Count = 4
+    """Evaluations without a better one after which the training ends."""
+
+
+class Stopping(Model):
+    """Early stopping of autoencoder, model error and prior (the emulator has its own)."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Evaluations without a smaller validation loss after which a training ends; the averaged
+    weights with the smallest one are kept. With 0 nothing is evaluated, and the last are kept."""
+    evaluate_every: Count = 50
+    """Iterations between evaluations."""
+    batches: Count = 8
+    """Batches that an evaluation takes, the same ones each time: states of the validation
+    trajectories, or pairs that are held out."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Part of the newest pairs, the last ones in time, on which no network is trained."""
+
+
+class Computing(Model):
+    """What a training computes with. Only the precision makes other weights than rounding does."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """cpu, cuda, cuda:NUMBER, or auto: CUDA where there is any. Of several processes on one machine
+    each takes the device of its own number."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products in the blocks of the networks; weights and sums stay in float32."""
+    recompute: bool = False
+    """Whether the backward pass computes the blocks again instead of keeping what is inside them
+    (gradient checkpointing): less memory, about a third more operations."""
+    compile: bool = False
+    """Whether the blocks are compiled by torch.compile."""
+    ahead: Annotated[int, Field(ge=0)] = 1
+    """Batches that threads draw while a step computes, each in a thread of its own."""
+    save_every: Count = 100
+    """Iterations between the states from which a killed training goes on."""
 
 
 class Train(Model):
@@ -159,7 +209,20 @@ class Train(Model):
     """The covariance of 3DVar."""
     emulator: Emulator = Emulator()
     """The learned forecast model, where the configuration asks for one."""
+    stopping: Stopping = Stopping()
+    """When a training ends before its last iteration."""
+    computing: Computing = Computing()
+    """Device, precision, memory."""
     judged_cycles: Annotated[int, Field(ge=10)] = 100
     """Length of the validation cycles that judge the components."""
     threads: Count = 2
     """Processes or threads that work side by side."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes another training: all but what changes its speed, and rounding."""
+        excluded: dict[str, Any] = {
+            "threads": True,
+            "in_memory": True,
+            "computing": set(Computing.model_fields) - {"precision"},
+        }
+        return self.model_dump(mode="json", exclude=excluded)

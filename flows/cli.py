@@ -110,6 +110,8 @@ def train(
 ) -> None:
     """Train the components of a configuration and publish them; goes on where it was killed.
 
+    Started several times by `torchrun --no-python`, the processes divide the batches.
+
     Args:
         config: Name of a preset, or path of a YAML file.
         out: Working directory; default training/NAME.
@@ -123,7 +125,7 @@ def train(
     work = out or f"training/{settings.name}"
     with standard_output(as_json):
         document = train_components(settings, registry or f"{work}/registry", work)
-    if as_json:
+    if as_json and document is not None:
         print_json(document)
 
 

@@ -150,6 +150,6 @@ async def train(
     from tasks.workshop import Workshop
 
     settings = load(config, overrides)
-    Workshop(directory).claim(settings.train.model_dump(mode="json", exclude={"threads"}))
+    Workshop(directory).claim(settings.train)
     document: dict[str, Any] = await asyncio.to_thread(train_flow, settings, registry, directory)
     return document

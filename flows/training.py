@@ -12,10 +12,11 @@ from configs import Config
 from flows.train import report
 from models.methods.losda import LOSDA, PRESETS
 from models.training.losses import draw_anomalies
+from models.training.processes import ALONE, Processes
 from tasks import training_steps as steps
 from tasks.registry import Registry
 from tasks.training_covariance import architecture, fit_background_error
-from tasks.training_pictures import draw_curves
+from tasks.training_pictures import draw_curves, loss_summaries
 from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
 from tasks.training_setting import Setting, open_setting
 
@@ -23,14 +24,17 @@ __all__ = ["train_flow"]
 
 OPTIONS: dict[str, Any] = {"cache_policy": NONE, "persist_result": False}
 DAY = pd.Timedelta(days=1)
+#: Products of the training whose losses are on the card of the prior.
+PRIOR = ("model-error", "denoiser")
 
 
 @flow(name="train", flow_run_name="train-{config.name}", validate_parameters=False)
-def train_flow(config: Config, registry: str, directory: str) -> dict[str, Any]:
+def train_flow(
+    config: Config, registry: str, directory: str, processes: Processes = ALONE
+) -> dict[str, Any]:
     """Make, judge and publish all components of a configuration."""
-    torch.set_num_threads(config.train.threads)
-    torch.set_flush_denormal(True)
-    setting = prepare(config, directory)
+    use_threads(config)
+    setting = prepare(config, directory, processes)
     autoencoder = fit_autoencoder(setting)
     denoiser = fit_prior(setting, autoencoder)
     covariance = fit_covariance(setting)
@@ -38,17 +42,31 @@ def train_flow(config: Config, registry: str, directory: str) -> dict[str, Any]:
     return publish(setting, registry, autoencoder, denoiser, covariance, scores)
 
 
+def follow(config: Config, directory: str, processes: Processes) -> None:
+    """Take part in the training as one of the other processes, without a flow and in silence."""
+    use_threads(config)
+    setting = open_setting(config, directory, lambda _: None, processes)
+    fit_prior.fn(setting, fit_autoencoder.fn(setting))
+    fit_covariance.fn(setting)
+
+
+def use_threads(config: Config) -> None:
+    """Set how this process computes on the CPU."""
+    torch.set_num_threads(config.train.threads)
+    torch.set_flush_denormal(True)
+
+
 @task(name="data-and-statistics", **OPTIONS)
-def prepare(config: Config, directory: str) -> Setting:
+def prepare(config: Config, directory: str, processes: Processes) -> Setting:
     """Make the trajectories, the forecast model and the statistics."""
-    return open_setting(config, directory, report)
+    return open_setting(config, directory, report, processes)
 
 
 @task(name="autoencoder", **OPTIONS)
 def fit_autoencoder(setting: Setting) -> Any:  # noqa: ANN401  (a module; Prefect only hands it on)
     """Train the autoencoder."""
-    world = setting.world
-    return steps.train_autoencoder(setting.bench, world.trajectories, world.statistics)
+    trajectories = setting.world.trajectories, setting.validation.trajectories
+    return steps.train_autoencoder(setting.bench, *trajectories, setting.world.statistics)
 
 
 @task(name="prior", **OPTIONS)
@@ -98,14 +116,21 @@ def publish(
 ) -> dict[str, Any]:
     """Publish everything under the configuration's name."""
     config = setting.config
-    configuration = {"train": config.train.model_dump(mode="json", exclude={"threads"})}
+    configuration = {"train": config.train.identity()}
     publisher = Publisher(
         Registry(registry), config.checkpoints.statistics, configuration, setting.data
     )
     setting.publish(publisher)
-    publisher.autoencoder(autoencoder, {"reconstruction": scores["reconstruction"]})
+    loss = loss_summaries(setting.bench.workshop.directory)
+    publisher.autoencoder(
+        autoencoder,
+        {"reconstruction": scores["reconstruction"], "loss": loss.get("autoencoder")},
+    )
     publisher.background_error(covariance, architecture(setting.bench))
-    publisher.denoiser(denoiser, {key: scores[key] for key in ("cycles", "settings")})
+    prior = {name: curve for name, curve in loss.items() if name.startswith(PRIOR)}
+    publisher.denoiser(
+        denoiser, {key: scores[key] for key in ("cycles", "settings")} | {"loss": prior}
+    )
     report(f"published to {registry}: {', '.join(publisher.digests)}")
     curves = draw_curves(setting.bench.workshop.directory)
     report(f"loss curves: {curves}")

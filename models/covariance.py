@@ -122,7 +122,7 @@ class BlockCovariance(nn.Module, ABC):
     @property
     def eigen(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues (block, size) and eigenvectors (block, size, size)."""
-        if self._eigen is None:
+        if self._eigen is None or self._eigen[0].device != self.kernel.device:
             values, vectors = torch.linalg.eigh(self._unpack(self.kernel.float().cpu()))
             for block in self._real_blocks():
                 vectors[block].imag.zero_()

@@ -92,8 +92,7 @@ class Statistics(nn.Module):
 
     def climatology(self, times: Times) -> Float[Tensor, "time field lat lon"]:
         """Return the climatology at each time [SI]."""
-        flat = self.basis(times) @ self.coefficients.flatten(1)
-        return flat.reshape(len(times), *self.coefficients.shape[1:])
+        return self._sum(self.basis(times))
 
     def normalize(
         self, x: Float[Tensor, "batch field lat lon"], times: Times
@@ -101,11 +100,22 @@ class Statistics(nn.Module):
         """Return the anomalies a of states x [SI], one valid time for each state."""
         return (x - self._climatology(times)) / self.std[:, None, None]
 
+    def anomaly(
+        self, x: Float[Tensor, "batch field lat lon"], basis: Float[Tensor, "batch basis"]
+    ) -> Float[Tensor, "batch field lat lon"]:
+        """Return the anomalies a of states x [SI] by the functions of time at their times."""
+        return (x - self._sum(basis)) / self.std[:, None, None]
+
     def denormalize(
         self, a: Float[Tensor, "batch field lat lon"], times: Times
     ) -> Float[Tensor, "batch field lat lon"]:
         """Return the states x [SI] of anomalies a."""
         return a * self.std[:, None, None] + self._climatology(times)
+
+    def _sum(self, basis: Tensor) -> Float[Tensor, "time field lat lon"]:
+        """Return the climatology for values of the functions of time."""
+        flat = basis @ self.coefficients.flatten(1)
+        return flat.reshape(len(basis), *self.coefficients.shape[1:])
 
     def _climatology(self, times: Times) -> Float[Tensor, "time field lat lon"]:
         """Return the climatology, once if all times are the same."""

@@ -13,7 +13,7 @@ from models.background_error.covariance import BackgroundCovariance
 from models.methods.threedvar import ThreeDVar, ThreeDVarSettings
 from models.training.background_errors import cycled_errors, forecast_errors
 from models.training.cycles import CycleSettings, World
-from tasks.training_steps import Bench
+from tasks.training_bench import Bench
 
 __all__ = ["architecture", "empty_covariance", "fit_background_error"]
 
@@ -34,7 +34,7 @@ def empty_covariance(bench: Bench, world: World) -> BackgroundCovariance:
     """Return a covariance that is not fitted."""
     shape = architecture(bench)
     bands = shape["bands"] or 1
-    return BackgroundCovariance(bench.spec, world.statistics.std, shape["truncation"], bands)
+    return BackgroundCovariance(bench.spec, world.statistics.std.cpu(), shape["truncation"], bands)
 
 
 def fit_background_error(bench: Bench, world: World, day: int) -> BackgroundCovariance:
@@ -50,13 +50,14 @@ def fit_background_error(bench: Bench, world: World, day: int) -> BackgroundCova
 
     def load(generation: int, samples: Callable[[], Iterable[Tensor]]) -> None:
         def make() -> dict[str, Tensor]:
-            kept = [a.half() for a in samples()]
+            kept = [a.half().cpu() for a in samples()]
             bench.report(f"covariance {generation}: {sum(map(len, kept))} background errors")
-            covariance.fit(lambda: (a.float() for a in kept))
+            covariance.cpu().fit(lambda: (a.float() for a in kept))
             return dict(covariance.state_dict())
 
         tensors = bench.workshop.tensors(f"background-error-{generation}", make)
         covariance.load_state_dict(tensors)
+        covariance.to(bench.device)
 
     load(0, lambda: forecast_errors(world, day, options.forecasts, BATCH, seed))
     prior = bench.settings.denoiser

@@ -80,10 +80,12 @@ class Runs:
         """Return the runs, integrated if they do not exist."""
         groups = [self.starts[k::PARTS] for k in range(PARTS)]
         missing = [k for k in range(PARTS) if workshop.array(f"{self.name}-{k}") is None]
-        if missing:
+        workshop.wait()  # all have looked
+        if missing and workshop.processes.leads:
             report(f"{self.name} run: {len(self.starts)} streams of {self.days} days")
             work = partial(simulate, str(workshop.directory), self)
             side_by_side([partial(work, k, groups[k]) for k in missing], processes)
+        workshop.wait()
         arrays = [workshop.array(f"{self.name}-{k}") for k in range(PARTS)]
         joined = JoinedStreams([array for array in arrays if array is not None])
         return Trajectories(joined, tuple(time for group in groups for time in group), STEP)

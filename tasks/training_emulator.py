@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from models.state import StateSpec
 from models.training.emulator import EmulatorSettings, forecast_errors, train_emulator
 from models.training.emulator_samples import StateSeries
 from models.training.trajectories import BatchedStates, Trajectories
-from tasks.training_steps import Bench
+from tasks.training_bench import CURVE, VALIDATION_CURVE, Bench
 
 __all__ = ["fit_emulator"]
 
@@ -38,20 +39,30 @@ def fit_emulator(
     times = [time for t in trajectories for time in times_of(t)]
     hours = int(trajectories[0].step / pd.Timedelta(hours=1))
     options = bench.settings.emulator
-    sizes = options.model_dump(include={"hidden", "blocks", "batch"})
-    settings = EmulatorSettings(periods[0], periods[1], hours, **sizes)
+    names = {"hidden", "blocks", "batch", "evaluate_every", "patience"}
+    settings = EmulatorSettings(periods[0], periods[1], hours, **options.model_dump(include=names))
+    own = settings.optimizer
     optimizer = replace(
-        settings.optimizer, iterations=options.iterations, seed=bench.settings.seed
+        bench.optimizer(options, options.iterations, 0),
+        weight_decay=own.weight_decay,
+        warm_up=own.warm_up,
     )
     settings = replace(settings, optimizer=optimizer)
 
     def make() -> dict[str, Tensor]:
-        show = bench.progress("emulator")
-        return train_emulator(x, times, statistics, spec, settings, show).emulator.tensors()
+        parts = x, times, statistics, spec, settings
+        run = partial(bench.run, "emulator")
+        trained = train_emulator(*parts, run, bench.processes)
+        curves = {
+            CURVE: torch.tensor(trained.training_curve),
+            VALIDATION_CURVE: torch.tensor(trained.validation_curve, dtype=torch.float64),
+        }
+        return trained.emulator.tensors() | curves
 
-    tensors = bench.workshop.tensors("emulator", make)
+    product = bench.workshop.tensors("emulator", make, together=True)
+    tensors = {k: v for k, v in product.items() if k not in (CURVE, VALIDATION_CURVE)}
     shape = EmulatorShape.of(spec, statistics, hours, settings.hidden, settings.blocks)
-    emulator = Emulator.from_tensors(shape, tensors, statistics)
+    emulator = Emulator.from_tensors(shape, tensors, statistics).to(bench.device)
     scores = forecast_errors(emulator, x, times, spec, periods[1])
     bench.report(f"emulator, mean RMSE / deviation in validation: {shares(scores, statistics)}")
     return emulator, scores

@@ -14,7 +14,7 @@ from models.methods.losda import LOSDA
 from models.normalization import Statistics
 from models.training.cycles import CycleSettings, World, cycled_pairs
 from tasks.registry import Card, Registry
-from tasks.training_steps import Bench
+from tasks.training_bench import Bench
 
 __all__ = ["Publisher", "cycle_scores", "judge", "reconstruction_scores"]
 

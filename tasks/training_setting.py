@@ -18,10 +18,13 @@ from models.forecast import ForecastModel, Persistence, history_of
 from models.normalization import Statistics
 from models.state import StateSpec, embedded_spec
 from models.training.cycles import World
+from models.training.processes import ALONE, Processes
 from models.training.trajectories import Trajectories
 from tasks import training_data as data
+from tasks.training_bench import Bench
+from tasks.training_processes import device_of
 from tasks.training_publish import Publisher
-from tasks.training_steps import Bench, fit_climatology, fit_error
+from tasks.training_steps import fit_climatology, fit_error
 from tasks.workshop import Workshop
 
 __all__ = ["Setting", "open_setting"]
@@ -63,13 +66,21 @@ class Setting:
             publisher.publish(name, tensors, architecture, scores, parents, **configuration)
 
 
-def open_setting(config: Config, directory: str, report: Callable[[str], None]) -> Setting:
+def open_setting(
+    config: Config, directory: str, report: Callable[[str], None], processes: Processes = ALONE
+) -> Setting:
     """Make or load trajectories, forecast model and statistics.
+
+    Args:
+        config: The configuration.
+        directory: Working directory.
+        report: Shows a line of progress.
+        processes: Those that train together.
 
     Raises:
         ValueError: The configuration cannot be trained for, or the data are wrong.
     """
-    workshop = Workshop(directory)
+    workshop = Workshop(directory, processes)
     if isinstance(config.reference, NatureReference):
         return nature_setting(config, workshop, report)
     return data_setting(config, workshop, report)
@@ -88,9 +99,10 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
     latitude, longitude = np.asarray(spec.grid.latitude), np.asarray(spec.grid.longitude)
     land = torch.from_numpy(land_fraction(latitude, longitude))
     altitude = model.transform.synthesis(model.orography.float())[0, 0]
-    features = world_features(spec.grid, land, altitude)
-    bench = Bench(workshop, config.train, spec, features, report)
-    forecast = EmbeddedForecast(model)
+    device = device_of(config.train)
+    features = world_features(spec.grid, land, altitude).to(device)
+    bench = Bench(workshop, config.train, spec, features, report, device)
+    forecast = EmbeddedForecast(model.to(device))
     statistics = fit_climatology(bench, trajectories, 7)
     first = World(trajectories, forecast, statistics, bench.area)
     statistics = fit_error(bench, first, 4, 30)
@@ -117,15 +129,16 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
         raise ValueError("train.validation: overlaps train.period; they must be disjoint")
     spec, trajectories = data.period_trajectories(config, period, str(workshop.directory))
     _, validation = data.period_trajectories(config, judged, str(workshop.directory))
-    features = position_features(spec.grid)
-    bench = Bench(workshop, config.train, spec, features, report)
+    device = device_of(config.train)
+    features = position_features(spec.grid).to(device)
+    bench = Bench(workshop, config.train, spec, features, report, device)
     statistics = fit_climatology(bench, trajectories, functions_of_time(trajectories, spec))
     forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
     statistics = fit_error(bench, first, steps, config.train.error_forecasts)
     if isinstance(forecast, Emulator):
-        forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics)
+        forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics).to(device)
     network = config.observations.network
     fraction = getattr(network, "fraction", 0.05)
     return Setting(
@@ -164,8 +177,11 @@ def learned_forecast(
     if not isinstance(config.forecast_model, EmulatorForecast):
         return Persistence(), {}
     from tasks.training_emulator import fit_emulator
+    from tasks.training_pictures import loss_summaries
 
-    emulator, scores = fit_emulator(bench, spec, statistics, trajectories)
+    emulator, errors = fit_emulator(bench, spec, statistics, trajectories)
+    loss = loss_summaries(bench.workshop.directory)["emulator"]
+    scores: dict[str, Any] = {**errors, "loss": loss}
     extra: dict[str, Any] = {
         "emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})
     }

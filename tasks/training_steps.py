@@ -1,19 +1,18 @@
 """The steps of a training: each makes one component from those before it, or goes on making it."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from configs.training import Train
+from configs.training import Stopping
 from models.autoencoder import Autoencoder, AutoencoderShape
 from models.denoiser import DenoiserShape, LatentDenoiser
 from models.features import coarsen
 from models.methods.losda import LOSDA, PRESETS
 from models.normalization import Statistics, fit_statistics
-from models.state import StateSpec
 from models.training.cycles import (
     CycleSettings,
     World,
@@ -22,19 +21,16 @@ from models.training.cycles import (
     latent_pairs,
 )
 from models.training.losses import (
+    AutoencoderObjective,
+    DenoiserObjective,
     LatentPairs,
-    autoencoder_loss,
-    denoiser_loss,
+    ModelErrorObjective,
     draw_anomalies,
-    expect_anomalies,
-    model_error_loss,
 )
-from models.training.trainer import Trainer, TrainingSettings
 from models.training.trajectories import BatchedStates, Trajectories
-from tasks.training_data import Report
-from tasks.workshop import Workshop
+from tasks.training_bench import CURVE, Bench, load_network
 
-__all__ = ["Bench", "fit_climatology", "fit_denoiser", "fit_error", "train_autoencoder"]
+__all__ = ["fit_climatology", "fit_denoiser", "fit_error", "train_autoencoder"]
 
 #: Fields whose anomalies are too small to matter in the background-error measure.
 THIN_HUMIDITY = (("q", 0), ("q", 1))
@@ -43,56 +39,15 @@ BLOCK_BYTES, SAMPLE_BYTES = 2**28, 2**28
 CLIMATOLOGY_STATES = 8192
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What all steps share.
-
-    Attributes:
-        workshop: Where products are kept.
-        settings: The training's configuration.
-        spec: Layout of the states.
-        features: Static features on the state's grid.
-        report: Shows a line of progress.
-    """
-
-    workshop: Workshop
-    settings: Train
-    spec: StateSpec
-    features: Tensor
-    report: Report
-
-    @property
-    def area(self) -> Tensor:
-        """Cell-area weights, mean 1."""
-        return self.spec.grid.cell_area_weights()
-
-    def states_in(self, size: int, most: int) -> int:
-        """Return how many states fit into so many bytes, at least 1 and at most so many."""
-        fields, lat, lon = self.spec.shape
-        return max(1, min(most, size // (4 * fields * lat * lon)))
-
-    def progress(self, name: str, every: int = 50) -> Callable[[Trainer], None]:
-        """Return a callback that reports the mean loss now and then."""
-
-        def show(trainer: Trainer) -> None:
-            if trainer.iteration % every == 0:
-                recent = trainer.curve[-every:]
-                total = trainer.settings.iterations
-                loss = sum(recent) / len(recent)
-                self.report(f"{name} {trainer.iteration}/{total} loss {loss:.4f}")
-
-        return show
-
-
 def fit_climatology(bench: Bench, trajectories: Trajectories, n_basis: int) -> Statistics:
     """Fit climatology and anomaly size to all training states."""
 
     def make() -> dict[str, Tensor]:
         bench.report("statistics: climatology")
         blocks = read_blocks(trajectories, bench.states_in(BLOCK_BYTES, 64))
-        return dict(fit_statistics(blocks, bench.area, n_basis).state_dict())
+        return dict(fit_statistics(blocks, bench.area.cpu(), n_basis).state_dict())
 
-    return Statistics.from_tensors(bench.workshop.tensors("climatology", make))
+    return Statistics.from_tensors(bench.workshop.tensors("climatology", make)).to(bench.device)
 
 
 def read_blocks(
@@ -120,13 +75,13 @@ def fit_error(bench: Bench, world: World, steps: int, batches: int) -> Statistic
 
     def make() -> dict[str, Tensor]:
         bench.report(f"statistics: 24 h error of {16 * batches} forecasts")
-        total = torch.zeros(bench.spec.n_fields)
+        total = torch.zeros(bench.spec.n_fields, device=bench.device)
         for _, a, i, j in forecast_pairs(world, (steps,), batches, 16, bench.settings.seed):
             total += ((a - world.truth(i, j)) ** 2 * bench.area[:, None]).mean((0, 2, 3))
         statistics = world.statistics.with_error_std((total / batches).sqrt(), error_mask(bench))
         return dict(statistics.state_dict())
 
-    return Statistics.from_tensors(bench.workshop.tensors("statistics", make))
+    return Statistics.from_tensors(bench.workshop.tensors("statistics", make)).to(bench.device)
 
 
 def error_mask(bench: Bench) -> Tensor:
@@ -136,7 +91,7 @@ def error_mask(bench: Bench) -> Tensor:
         part = bench.spec.slices.get(name)
         if bench.spec.vertical == "sigma" and part is not None:
             mask[part.start + level] = False
-    return mask
+    return mask.to(bench.device)
 
 
 def build_autoencoder(bench: Bench, statistics: Statistics) -> Autoencoder:
@@ -151,13 +106,20 @@ def build_autoencoder(bench: Bench, statistics: Statistics) -> Autoencoder:
         **options.model_dump(include={"patch", "latent", "hidden", "blocks"}),
     )
     torch.manual_seed(bench.settings.seed)
-    return Autoencoder(shape, statistics.weights, bench.features)
+    return Autoencoder(shape, statistics.weights, bench.features).to(bench.device)
 
 
 def train_autoencoder(
-    bench: Bench, trajectories: Trajectories, statistics: Statistics
+    bench: Bench, trajectories: Trajectories, validation: Trajectories, statistics: Statistics
 ) -> Autoencoder:
-    """Train the autoencoder, or load the trained one."""
+    """Train the autoencoder, or load the trained one.
+
+    Args:
+        bench: What all steps share.
+        trajectories: States to learn from.
+        validation: States that say when to stop.
+        statistics: Climatology and error sizes.
+    """
     autoencoder = build_autoencoder(bench, statistics)
 
     def make() -> dict[str, Tensor]:
@@ -166,17 +128,19 @@ def train_autoencoder(
         sample = draw_anomalies(trajectories, statistics, count, generator)
         autoencoder.initialize_linear(sample)
         options = bench.settings.autoencoder
-        loss = autoencoder_loss(autoencoder, trajectories, statistics, bench.area, options.batch)
-        settings = TrainingSettings(options.iterations, seed=bench.settings.seed)
-        expect = expect_anomalies(trajectories, options.batch)
-        trainer = Trainer(autoencoder, loss, settings, expect)
-        bench.workshop.train("autoencoder", trainer, bench.progress("autoencoder"))
+        settings = bench.optimizer(options, options.iterations, 0)
+        stopping = bench.stopping(lambda: objective(validation))
+        curves = bench.train(
+            "autoencoder", autoencoder, objective(trajectories), settings, stopping
+        )
         autoencoder.standardize_latent(sample)
-        curve = {"loss_curve": torch.tensor(trainer.curve)}
-        return dict(autoencoder.state_dict()) | curve
+        return dict(autoencoder.state_dict()) | curves
 
-    tensors = bench.workshop.tensors("autoencoder", make)
-    autoencoder.load_state_dict({k: v for k, v in tensors.items() if k != "loss_curve"})
+    def objective(of: Trajectories) -> AutoencoderObjective:
+        batch = bench.settings.autoencoder.batch
+        return AutoencoderObjective(autoencoder, of, statistics, bench.area, batch)
+
+    load_network(autoencoder, bench.workshop.tensors("autoencoder", make, together=True))
     return autoencoder.eval().requires_grad_(False)
 
 
@@ -197,7 +161,9 @@ def build_denoiser(bench: Bench, autoencoder: Autoencoder, basis: int) -> Latent
         error_blocks=bench.settings.model_error.blocks,
     )
     torch.manual_seed(bench.settings.seed + 2)
-    return LatentDenoiser(shape, coarsen(bench.features, grid))
+    denoiser = LatentDenoiser(shape, coarsen(bench.features, grid))
+    denoiser.to(bench.device)
+    return denoiser
 
 
 def first_pairs(
@@ -256,29 +222,51 @@ def fit_model_error(
 
     def make() -> dict[str, Tensor]:
         pairs = first_pairs(*parts, "pairs-cycle", (1,), options.forecasts)
-        error.fit_climatology(pairs.error, pairs.season)
-        loss = model_error_loss(denoiser, pairs, options.batch)
-        seed, name = bench.settings.seed + 4, "model error"
-        settings = TrainingSettings(
-            options.iterations, weight_decay=0.02, averaging=0.99, seed=seed
-        )
-        trainer = Trainer(error.requires_grad_(True), loss, settings)
-        bench.workshop.train("model-error", trainer, bench.progress(name))
-        return dict(error.state_dict()) | {"loss_curve": torch.tensor(trainer.curve)}
+        error.cpu().fit_climatology(pairs.error, pairs.season)
+        error.to(bench.device).requires_grad_(True)
+        learned, kept = held_out(bench.settings.stopping, pairs, len(pairs))
 
-    tensors = bench.workshop.tensors("model-error", make)
-    error.load_state_dict({k: v for k, v in tensors.items() if k != "loss_curve"})
+        def objective(of: LatentPairs) -> ModelErrorObjective:
+            return ModelErrorObjective(error, denoiser.features, of, options.batch)
+
+        settings = bench.optimizer(options, options.iterations, 4)
+        settings = replace(settings, weight_decay=0.02)
+        stopping = bench.stopping(lambda: objective(kept))
+        curves = bench.train("model-error", error, objective(learned), settings, stopping)
+        return dict(error.state_dict()) | curves
+
+    load_network(error, bench.workshop.tensors("model-error", make, together=True))
     error.requires_grad_(False)
 
 
-def fit_prior(denoiser: LatentDenoiser, pairs: LatentPairs) -> None:
-    """Set the scales and the covariance of the denoiser."""
+def held_out(
+    options: Stopping, pairs: LatentPairs, newest: int
+) -> tuple[LatentPairs, LatentPairs]:
+    """Return the pairs to learn from, and those that say when to stop; both all without stopping.
+
+    Args:
+        options: When a training stops.
+        pairs: The pairs, the newest first and in the order in which they were made.
+        newest: Number of the newest.
+    """
+    if not options.patience:
+        return pairs, pairs
+    first = newest - max(1, round(options.held_out * newest))
+    index = torch.arange(len(pairs))
+    kept = (index >= first) & (index < newest)
+    return pairs.select(~kept), pairs.select(kept)
+
+
+def fit_prior(bench: Bench, denoiser: LatentDenoiser, pairs: LatentPairs) -> None:
+    """Set the scales and the covariance of the denoiser, on the CPU, where the pairs are."""
+    denoiser.cpu()
     denoiser.reference_level.fill_(pairs.level.median())
     ratio = torch.exp(pairs.level - denoiser.reference_level)[:, None, None, None]
     r = (pairs.z.float() - pairs.center) / ratio
     scale = r.pow(2).mean((0, 2, 3)).sqrt()
     denoiser.residual_scale.copy_(scale)
     denoiser.covariance.fit(r / scale[:, None, None])
+    denoiser.to(bench.device)
 
 
 def fit_denoiser(bench: Bench, world: World, autoencoder: Autoencoder, day: int) -> LatentDenoiser:
@@ -320,24 +308,23 @@ def load_generation(
 ) -> None:
     """Train one generation of the prior, its covariance on the newest pairs, or load it."""
 
-    def make() -> dict[str, Tensor]:
-        fit_prior(denoiser, newest)
-        curve: list[float] = []
-        if iterations:
-            options = bench.settings.denoiser
-            settings = TrainingSettings(
-                iterations,
-                weight_decay=options.weight_decay,
-                averaging=0.99,
-                seed=bench.settings.seed + generation,
-            )
-            loss = denoiser_loss(denoiser, pairs, options.batch)
-            trainer = Trainer(denoiser.network.requires_grad_(True), loss, settings)
-            name = f"denoiser generation {generation}"
-            bench.workshop.train(f"denoiser-{generation}", trainer, bench.progress(name))
-            curve = trainer.curve
-        return dict(denoiser.state_dict()) | {"loss_curve": torch.tensor(curve)}
+    def objective(of: LatentPairs) -> DenoiserObjective:
+        return DenoiserObjective(denoiser, of, bench.settings.denoiser.batch)
 
-    tensors = bench.workshop.tensors(f"denoiser-{generation}", make)
-    denoiser.load_state_dict({k: v for k, v in tensors.items() if k != "loss_curve"})
+    def make() -> dict[str, Tensor]:
+        fit_prior(bench, denoiser, newest)
+        if not iterations:
+            return dict(denoiser.state_dict()) | {CURVE: torch.zeros(0)}
+        options = bench.settings.denoiser
+        network = denoiser.network.requires_grad_(True)
+        learned, kept = held_out(bench.settings.stopping, pairs, len(newest))
+        settings = bench.optimizer(options, iterations, generation)
+        settings = replace(settings, weight_decay=options.weight_decay)
+        stopping = bench.stopping(lambda: objective(kept))
+        name = f"denoiser-{generation}"
+        curves = bench.train(name, network, objective(learned), settings, stopping)
+        return dict(denoiser.state_dict()) | curves
+
+    product = bench.workshop.tensors(f"denoiser-{generation}", make, together=True)
+    load_network(denoiser, product)
     denoiser.requires_grad_(False)

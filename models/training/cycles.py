@@ -39,7 +39,7 @@ Progress = Callable[[int, Errors], None]
 
 @dataclass(frozen=True)
 class World:
-    """What backgrounds are made of.
+    """What backgrounds are made of; all is computed where the statistics are.
 
     Attributes:
         trajectories: The truth.
@@ -55,8 +55,8 @@ class World:
 
     def truth(self, i: Indices, j: Indices) -> Float[Tensor, "batch field lat lon"]:
         """Return the normalized anomalies of the truth [1]."""
-        times = self.trajectories.times(i, j)
-        return self.statistics.normalize(self.trajectories.x(i, j), times)
+        x = self.trajectories.x(i, j).to(self.statistics.std.device)
+        return self.statistics.normalize(x, self.trajectories.times(i, j))
 
     def step(self, a: Tensor, i: Indices, j: Indices) -> Float[Tensor, "batch field lat lon"]:
         """Carry the anomalies of the samples (i, j) forward by one step."""
@@ -95,7 +95,8 @@ def latent_pairs(
     corrected = frame.anomaly(torch.zeros_like(frame.z_b))
     level = 0.5 * torch.log(world.error(corrected, truth))
     z = autoencoder.encode(truth)
-    return LatentPairs(frame.z_b.half(), z.half(), frame.center.half(), level, season)
+    z_b, z, center = (part.half().cpu() for part in (frame.z_b, z, frame.center))
+    return LatentPairs(z_b, z, center, level.cpu(), season.cpu())
 
 
 @torch.no_grad()
@@ -190,9 +191,9 @@ class Group:
     def observe(self, truth: Tensor) -> AnomalyObservations:
         """Draw the network and the observations of one cycle."""
         s, (fields, lat, lon) = self.settings, truth.shape[1:]
-        index = self.network(fields, lat * lon)
+        index = self.network(fields, lat * lon).to(truth.device)
         random = self.generator.standard_normal(index.shape, np.float32)
-        y = gather(truth, index) + s.noise * torch.from_numpy(random)
+        y = gather(truth, index) + s.noise * torch.from_numpy(random).to(truth)
         unit = (1 / self.world.statistics.weights)[index // (lat * lon)]
         weight = self.world.area[(index % (lat * lon)) // lon]
         return AnomalyObservations(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from models.emulator import Emulator, EmulatorShape, sphere_coordinates
@@ -23,10 +24,20 @@ from models.training.emulator_samples import (
     StateSeries,
     evenly,
     forecast_errors,
+    mean_square,
 )
+from models.training.objective import Batch, Objective
+from models.training.processes import ALONE, Processes
+from models.training.stopping import EarlyStopping
 from models.training.trainer import Trainer, TrainingSettings
 
-__all__ = ["EmulatorSettings", "TrainedEmulator", "forecast_errors", "train_emulator"]
+__all__ = [
+    "EmulatorObjective",
+    "EmulatorSettings",
+    "TrainedEmulator",
+    "forecast_errors",
+    "train_emulator",
+]
 
 OPTIMIZER = TrainingSettings(
     iterations=800, learning_rate=2e-3, weight_decay=1e-2, warm_up=50, averaging=0.99
@@ -91,7 +102,8 @@ def train_emulator(
     statistics: Statistics,
     spec: StateSpec,
     settings: EmulatorSettings,
-    progress: Callable[[Trainer], None] | None = None,
+    run: Callable[[Trainer], None] = Trainer.run,
+    processes: Processes = ALONE,
 ) -> TrainedEmulator:
     """Train an emulator.
 
@@ -101,37 +113,102 @@ def train_emulator(
         statistics: Climatology and scales, fitted to the training period.
         spec: Layout of the states.
         settings: How to train.
-        progress: Called after each iteration.
+        run: Runs the trainer, perhaps from where it was interrupted.
+        processes: Those that train together.
 
     Raises:
         ValueError: A period does not hold enough states one native step apart.
     """
     emulator = create_emulator(statistics, spec, settings)
     samples = Samples(emulator, x, times, spec)
-    starts = samples.starts(settings.training, 2) + 1
-    search = Search(samples, settings)
+    objective = EmulatorObjective(samples, settings)
     fit_linear_part(samples, settings)
-
-    shape = settings.batch, *spec.shape
-    lagged = round(settings.lagged * settings.batch)
-
-    def loss(generator: torch.Generator) -> Tensor:
-        drawn = starts[torch.randint(len(starts), (settings.batch,), generator=generator)]
-        noise = settings.noise * torch.randn(shape, generator=generator).to(samples.basis)
-        return samples.loss(samples.disturbed(drawn, lagged, noise, generator), drawn)
-
-    trainer = Trainer(emulator, loss, settings.optimizer)
-    search.evaluate(trainer)
-    while trainer.iteration < settings.optimizer.iterations and not search.exhausted:
-        trainer.step()
-        if progress is not None:
-            progress(trainer)
-        if trainer.iteration % settings.evaluate_every == 0:
-            search.evaluate(trainer)
-    emulator.load_state_dict(search.weights, strict=False)
+    validate = validation(samples, settings, processes)
+    stopping = EarlyStopping(validate, settings.evaluate_every, settings.patience)
+    trainer = Trainer(emulator, objective, settings.optimizer, stopping, processes)
+    run(trainer)
     emulator.requires_grad_(False).eval()
-    curves = tuple(trainer.curve), tuple(search.curve)
-    return TrainedEmulator(emulator, *curves, search.best_iteration)
+    curves = tuple(trainer.curve), tuple(stopping.curve)
+    return TrainedEmulator(emulator, *curves, stopping.best_iteration)
+
+
+class EmulatorObjective(Objective):
+    """Mean squared error of forecasts over one native step, from disturbed initial states."""
+
+    area: Tensor
+
+    def __init__(self, samples: Samples, settings: EmulatorSettings) -> None:
+        """Create the objective.
+
+        Raises:
+            ValueError: The training period does not hold three states in a row.
+        """
+        super().__init__(settings.batch)
+        self.samples, self.emulator, self.noise = samples, samples.emulator, settings.noise
+        self.starts = samples.starts(settings.training, 2) + 1
+        self.lagged = round(settings.lagged * settings.batch)
+        self.register_buffer("area", samples.area)
+
+    def draw(self, generator: torch.Generator, processes: Processes = ALONE) -> Batch:
+        """Draw initial states, those before, the states to forecast, and the disturbances.
+
+        The first `lagged` samples of a batch lie between the truth and a forecast of it.
+        """
+        index = torch.randint(len(self.starts), (self.batch,), generator=generator)
+        shape = self.emulator.shape
+        noise = torch.randn(self.batch, shape.fields, *shape.grid, generator=generator)
+        part = torch.rand(self.lagged, 1, 1, 1, generator=generator)
+        starts = processes.part(self.starts[index])
+        before = processes.part(self.starts[index[: self.lagged]]) - 1
+        a, basis = self.samples.a, self.samples.basis
+        states = a[starts], basis[starts], a[starts + 1], a[before], basis[before]
+        return *states, processes.part(noise), processes.part(part)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        truth, basis, target, before, basis_before, noise, part = batch
+        disturbance = self.noise * noise
+        lagged = before + disturbance[: len(before)], basis_before, part
+        a = self.disturbed(truth, disturbance, *lagged)
+        return mean_square(self.emulator(a, basis) - target, self.area)
+
+    def disturbed(
+        self,
+        truth: Float[Tensor, "sample field lat lon"],
+        noise: Float[Tensor, "sample field lat lon"],
+        before: Float[Tensor, "lagged field lat lon"],
+        basis: Float[Tensor, "lagged basis"],
+        part: Float[Tensor, "lagged 1 1 1"],
+    ) -> Float[Tensor, "sample field lat lon"]:
+        """Return anomalies with errors such as analyses have.
+
+        Args:
+            truth: Undisturbed anomalies.
+            noise: Noise that all of them get.
+            before: Anomalies one step before the first ones, with noise.
+            basis: Functions of time then.
+            part: Part of the way from these ones towards their forecast by the emulator.
+        """
+        a = truth + noise
+        with torch.no_grad():
+            forecast = self.emulator(before, basis)
+        a[: len(part)] += part * (forecast - truth[: len(part)])
+        return a
+
+
+def validation(
+    samples: Samples, settings: EmulatorSettings, processes: Processes
+) -> Callable[[], Tensor]:
+    """Return the mean squared error over undisturbed samples of the validation period."""
+    starts = evenly(samples.starts(settings.validation, 1), JUDGED)
+
+    def validate() -> Tensor:
+        total = 0.0
+        for block in torch.split(starts, samples.batch):
+            total += float(samples.loss(block)) * len(block) / len(starts)
+        return processes.mean(torch.tensor(total, dtype=torch.float64))
+
+    return validate
 
 
 def create_emulator(
@@ -154,41 +231,5 @@ def fit_linear_part(samples: Samples, settings: EmulatorSettings) -> None:
         starts = evenly(starts, min(settings.linear_samples, rows))
     # The rows of a local part are 9 times the state, in double precision.
     blocks = torch.split(starts, samples.batch if shape.dense else max(1, samples.batch // 4))
-    pairs = ((samples.a[block], samples.a[block + 1]) for block in blocks)
+    pairs = ((samples.anomalies(block), samples.anomalies(block + 1)) for block in blocks)
     samples.emulator.fit_linear(pairs, settings.noise)
-
-
-class Search:
-    """Early stopping: keeps the averaged weights with the smallest validation error."""
-
-    def __init__(self, samples: Samples, settings: EmulatorSettings) -> None:
-        """Prepare to evaluate on the validation period."""
-        self.samples, self.settings = samples, settings
-        self.starts = evenly(samples.starts(settings.validation, 1), JUDGED)
-        self.curve: list[tuple[int, float]] = []
-        self.weights: dict[str, Tensor] = {}
-        self.best_iteration = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the last evaluations brought nothing better."""
-        return sum(i > self.best_iteration for i, _ in self.curve) >= self.settings.patience
-
-    @torch.no_grad()
-    def evaluate(self, trainer: Trainer) -> None:
-        """Compute the validation error and keep the weights if they are the best."""
-        own = {name: value.detach().clone() for name, value in trainer.parameters.items()}
-        self._put(trainer, trainer.average)
-        total = 0.0
-        for block in torch.split(self.starts, self.samples.batch):
-            loss = self.samples.loss(self.samples.a[block], block)
-            total += float(loss) * len(block) / len(self.starts)
-        if not self.curve or total < min(value for _, value in self.curve):
-            self.weights = {name: value.clone() for name, value in trainer.average.items()}
-            self.best_iteration = trainer.iteration
-        self.curve.append((trainer.iteration, total))
-        self._put(trainer, own)
-
-    def _put(self, trainer: Trainer, values: dict[str, Tensor]) -> None:
-        for name, parameter in trainer.parameters.items():
-            parameter.copy_(values[name])

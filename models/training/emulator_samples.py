@@ -6,6 +6,7 @@ a tensor, or an archive that is read where it is indexed.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Protocol
 
 import pandas as pd
@@ -17,7 +18,7 @@ from models.emulator import Emulator
 from models.normalization import Statistics
 from models.state import StateSpec
 
-__all__ = ["Period", "Samples", "StateSeries", "evenly", "forecast_errors"]
+__all__ = ["Period", "Samples", "StateSeries", "evenly", "forecast_errors", "mean_square"]
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 BATCH = 64
@@ -59,7 +60,11 @@ def evenly(starts: Tensor, most: int) -> Tensor:
 
 
 class Samples:
-    """The anomalies of a series of states, and the forecasts that can be made from them."""
+    """The anomalies of a series of states, and the forecasts that can be made from them.
+
+    Anomalies and functions of time are on the CPU; what is computed from them is where the
+    emulator is.
+    """
 
     def __init__(
         self,
@@ -70,15 +75,24 @@ class Samples:
     ) -> None:
         """Normalize the states `x` [SI] with the emulator's statistics."""
         self.times, self.emulator = pd.DatetimeIndex(list(times)), emulator
-        statistics = emulator.statistics
+        statistics = deepcopy(emulator.statistics).cpu()
         self.a: Tensor | Anomalies = (
             statistics.normalize(x, times)
             if isinstance(x, Tensor)
             else Anomalies(x, self.times, statistics)
         )
         self.basis: Tensor = statistics.basis(times)
-        self.area = spec.grid.cell_area_weights().to(statistics.std)[:, None]
+        self.device = emulator.statistics.std.device
+        self.area = spec.grid.cell_area_weights()[:, None].to(self.device)
         self.batch = batch_size(spec)
+
+    def anomalies(self, index: Int[Tensor, "sample"]) -> Float[Tensor, "sample field lat lon"]:
+        """Return the anomalies of some states, where the emulator is."""
+        return self.a[index].to(self.device)
+
+    def basis_of(self, index: Int[Tensor, "sample"]) -> Float[Tensor, "sample basis"]:
+        """Return the functions of time at the times of some states, where the emulator is."""
+        return self.basis[index].to(self.device)
 
     def starts(self, period: Period, steps: int) -> Int[Tensor, "sample"]:
         """Return the states of a period with `steps` successors in it.
@@ -94,44 +108,25 @@ class Samples:
             raise ValueError(f"{period[0]} to {period[1]} must hold {needed}")
         return linked.unfold(0, steps, 1).all(1).nonzero().flatten()
 
-    def disturbed(
-        self,
-        starts: Int[Tensor, "sample"],
-        lagged: int,
-        noise: Float[Tensor, "sample field lat lon"],
-        generator: torch.Generator,
-    ) -> Float[Tensor, "sample field lat lon"]:
-        """Return anomalies with errors such as analyses have.
-
-        The first `lagged` states are moved by a random part of the way towards the forecast of
-        them that the emulator makes from the state one step before; all get the noise.
-        """
-        a = self.a[starts] + noise
-        before, part = starts[:lagged] - 1, torch.rand(lagged, 1, 1, 1, generator=generator).to(a)
-        with torch.no_grad():
-            forecast = self.emulator(self.a[before] + noise[:lagged], self.basis[before])
-        a[:lagged] += part * (forecast - self.a[starts[:lagged]])
-        return a
-
-    def loss(
-        self, a: Float[Tensor, "sample field lat lon"], starts: Int[Tensor, "sample"]
-    ) -> Float[Tensor, ""]:
-        """Return the mean squared error of forecasts over one native step [1].
-
-        Args:
-            a: Initial anomalies, disturbed or not.
-            starts: The states that they stand for.
-        """
-        forecast: Tensor = self.emulator(a, self.basis[starts])
-        return ((forecast - self.a[starts + 1]) ** 2 * self.area).mean()
+    def loss(self, starts: Int[Tensor, "sample"]) -> Float[Tensor, ""]:
+        """Return the mean squared error of undisturbed forecasts over one native step [1]."""
+        forecast = self.emulator(self.anomalies(starts), self.basis_of(starts))
+        return mean_square(forecast - self.anomalies(starts + 1), self.area)
 
     def persistence(self, starts: Int[Tensor, "sample"]) -> Float[Tensor, "sample field lat lon"]:
         """Return the anomalies one step later of states that do not change."""
         statistics = self.emulator.statistics
-        change = self.basis[starts + 1] - self.basis[starts]
+        change = self.basis_of(starts + 1) - self.basis_of(starts)
         drift = torch.tensordot(change, statistics.coefficients, 1)
-        a: Tensor = self.a[starts] - drift / statistics.std[:, None, None]
+        a: Tensor = self.anomalies(starts) - drift / statistics.std[:, None, None]
         return a
+
+
+def mean_square(
+    error: Float[Tensor, "sample field lat lon"], area: Float[Tensor, "lat 1"]
+) -> Float[Tensor, ""]:
+    """Return the area-weighted mean square."""
+    return (error**2 * area).mean()
 
 
 @torch.no_grad()
@@ -151,12 +146,12 @@ def forecast_errors(
     """
     samples = Samples(emulator, x, times, spec)
     starts = evenly(samples.starts(period, 1), JUDGED)
-    square = {name: torch.zeros(spec.n_fields) for name in ("emulator", "linear")}
-    square |= {name: torch.zeros(spec.n_fields) for name in ("persistence", "climatology")}
+    names = ("emulator", "linear", "persistence", "climatology")
+    square = {name: torch.zeros(spec.n_fields, device=samples.device) for name in names}
     for block in torch.split(starts, samples.batch):
-        a, target = samples.a[block], samples.a[block + 1]
+        a, target = samples.anomalies(block), samples.anomalies(block + 1)
         forecasts = {
-            "emulator": emulator(a, samples.basis[block]),
+            "emulator": emulator(a, samples.basis_of(block)),
             "linear": emulator.apply_linear(a),
             "persistence": samples.persistence(block),
             "climatology": torch.zeros_like(a),

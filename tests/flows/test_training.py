@@ -41,15 +41,27 @@ SETTINGS = {
 }
 
 
-def losda(command: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
+
+
+def losda(
+    command: str, folder: Path, *arguments: str, processes: int = 1, **environment: str
+) -> subprocess.CompletedProcess[str]:
     changes = SETTINGS | {"reference.address": DATA, "registry": folder / "work" / "registry"}
     overrides = [f"--set={key}={value}" for key, value in changes.items()]
     program = "from flows.cli import app; app()"
     return subprocess.run(
-        [sys.executable, "-c", program, command, "era-interim-europe", *overrides, *arguments],
+        [
+            *([sys.executable, *TORCHRUN] if processes > 1 else []),
+            *(sys.executable, "-c", program, command, "era-interim-europe"),
+            *overrides,
+            *arguments,
+        ],
         check=False,
         cwd=REPOSITORY,
-        env=os.environ | {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
+        | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -122,3 +134,54 @@ def test_another_configuration_in_the_same_directory_is_refused(trained: Path) -
     done = losda("train", trained, "--out", str(trained / "work"), "--set=train.seed=3")
     assert done.returncode == 2
     assert "seed is 0 there and 3 here" in done.stderr
+
+
+def test_two_processes_of_torchrun_train_the_same_networks_and_one_of_them_writes(
+    trained: Path, tmp_path: Path
+) -> None:
+    done = losda("train", tmp_path, "--out", str(tmp_path / "work"), "--json", processes=2)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)  # one process prints
+    assert done.stderr.count("published to") == 1
+    alone = json.loads((trained / "document.json").read_text())
+    for part in ("all", "msl", "z", "t"):
+        expected = alone["scores"]["reconstruction"][part]
+        assert document["scores"]["reconstruction"][part] == pytest.approx(expected, rel=1e-3)
+    for name in ("emulator", "autoencoder", "model-error", "denoiser-1"):
+        one, two = (Workshop(f / "work").tensors(name, dict) for f in (trained, tmp_path))
+        torch.testing.assert_close(two["loss_curve"], one["loss_curve"], rtol=2e-3, atol=0)
+        # the first network has the same data to the last bit; the others to half precision
+        if name == "emulator":
+            assert len(one["loss_curve"]) == 5 and set(one) == set(two)
+            for key, value in one.items():
+                torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_card_tells_how_the_loss_fell(trained: Path) -> None:
+    registry = Registry(str(trained / "work" / "registry"))
+    loss = registry.load("autoencoder", "era-interim-europe").card.scores["loss"]
+    assert loss["iterations"] == len(loss["training"]) == 10
+    assert loss["training"][-1] < loss["training"][0]
+    prior = registry.load("denoiser", "era-interim-europe").card.scores["loss"]
+    assert set(prior) == {"model-error", "denoiser-1"}
+    emulator = registry.load("emulator", "era-interim-europe").card.scores["loss"]
+    assert emulator["best_iteration"] == emulator["validation"][0][0] == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device here")
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    change = "--set=train.computing.device=cuda"
+    done = losda("train", tmp_path, "--out", str(tmp_path / "work"), change)
+    assert done.returncode == 2
+    assert "train.computing.device: 'cuda' is cuda:0, which is not here; allowed: auto, cpu" in (
+        done.stderr
+    )
+
+
+def test_processes_that_cannot_have_equal_parts_of_a_batch_are_refused(tmp_path: Path) -> None:
+    arguments = ("train", tmp_path, "--out", str(tmp_path / "work"))
+    done = losda(*arguments, RANK="0", WORLD_SIZE="3", LOCAL_RANK="0")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "train.autoencoder.batch: 32; must be a multiple of the 3 processes"
+    )

@@ -12,6 +12,7 @@ from models.grid import LatLonGrid
 from models.normalization import Statistics
 from models.state import StateSpec, Variable
 from models.training.emulator import (
+    EmulatorObjective,
     EmulatorSettings,
     TrainedEmulator,
     forecast_errors,
@@ -209,7 +210,7 @@ def test_the_weights_kept_are_those_of_the_smallest_validation_error(
     starts = samples.starts((times[400], times[-1]), 1)
     best = dict(result.validation_curve)[result.best_iteration]
     assert best == min(loss for _, loss in result.validation_curve)
-    assert float(samples.loss(samples.a[starts], starts)) == pytest.approx(best, rel=1e-4)
+    assert float(samples.loss(starts)) == pytest.approx(best, rel=1e-4)
 
 
 def test_training_is_repeatable_and_depends_on_the_seed(result: TrainedEmulator) -> None:
@@ -223,21 +224,34 @@ def test_disturbed_states_lie_between_the_truth_and_its_forecast() -> None:
     x, times = series(12)
     emulator = emulator_of()
     samples = Samples(emulator, x, times, state_spec())
-    starts = torch.arange(1, 9)
-    noise = torch.zeros(8, *state_spec().shape)
-    generator = torch.Generator().manual_seed(0)
-    a = samples.disturbed(starts, 5, noise, generator)
-    forecast = emulator(samples.a[starts - 1], samples.basis[starts - 1])
-    way = (a - samples.a[starts]) / (forecast - samples.a[starts])
-    part = way.mean((1, 2, 3))
-    torch.testing.assert_close(
-        a, samples.a[starts] + part[:, None, None, None] * (forecast - samples.a[starts])
+    period = (times[0], times[-1])
+    objective = EmulatorObjective(
+        samples, EmulatorSettings(period, period, noise=0.5, lagged=5 / 8, batch=8)
     )
-    assert ((part[:5] > 0) & (part[:5] < 1)).all() and part[:5].std() > 0.1
-    assert (part[5:] == 0).all()
-    noise += 0.5
-    shifted = samples.disturbed(starts, 0, noise, generator)
-    torch.testing.assert_close(shifted, samples.a[starts] + 0.5)
+    generator = torch.Generator().manual_seed(0)
+    truth, _, _, before, basis, noise, part = objective.draw(generator)
+    assert part.shape[0] == len(before) == 5
+    calm = objective.disturbed(truth, 0 * noise, before, basis, part)
+    forecast = emulator(before, basis)
+    torch.testing.assert_close(calm[:5], truth[:5] + part * (forecast - truth[:5]))
+    assert ((part > 0) & (part < 1)).all() and part.std() > 0.1
+    assert torch.equal(calm[5:], truth[5:])
+    shifted = objective.disturbed(truth, 0.5 + 0 * noise, before[:0], basis[:0], part[:0])
+    torch.testing.assert_close(shifted, truth + 0.5)
+
+
+def test_states_before_and_after_belong_to_the_sample() -> None:
+    x, times = series(12)
+    samples = Samples(emulator_of(), x, times, state_spec())
+    settings = EmulatorSettings((times[0], times[-1]), (times[0], times[-1]), batch=4, lagged=1)
+    truth, basis, target, before, basis_before, _, _ = EmulatorObjective(samples, settings).draw(
+        torch.Generator().manual_seed(3)
+    )
+    where = [next(k for k in range(12) if torch.equal(samples.a[k], a)) for a in truth]
+    index = torch.tensor(where)
+    assert torch.equal(target, samples.a[index + 1]) and torch.equal(before, samples.a[index - 1])
+    assert torch.equal(basis, samples.basis[index])
+    assert torch.equal(basis_before, samples.basis[index - 1])
 
 
 def test_no_sample_crosses_a_gap_or_the_end_of_its_period() -> None:
@@ -284,7 +298,7 @@ def test_states_that_are_not_in_memory_give_the_same_samples() -> None:
     both = [Samples(emulator_of(), s, times, state_spec()) for s in (x, Lazy(x))]
     starts = torch.tensor([3, 0, 7])
     torch.testing.assert_close(*(s.a[starts] for s in both))
-    torch.testing.assert_close(*(s.loss(s.a[starts], starts) for s in both))
+    torch.testing.assert_close(*(s.loss(starts) for s in both))
 
 
 def test_at_most_so_many_samples_are_taken_from_all_of_the_period() -> None:

@@ -20,14 +20,23 @@ from models.training.cycles import (
     latent_pairs,
 )
 from models.training.losses import (
+    AutoencoderObjective,
+    DenoiserObjective,
     LatentPairs,
-    autoencoder_loss,
-    denoiser_loss,
-    model_error_loss,
+    ModelErrorObjective,
 )
+from models.training.objective import Objective
 from models.training.trajectories import Trajectories
 
 GRID = LatLonGrid.gaussian(8, 16)
+
+
+def loss_of(objective: Objective, seed: int) -> torch.Tensor:
+    """Return the loss of the batch of a seed."""
+    loss: torch.Tensor = objective(objective.draw(torch.Generator().manual_seed(seed)))
+    return loss
+
+
 STEP = pd.Timedelta(hours=6)
 
 
@@ -104,16 +113,15 @@ def test_the_losses_fall_when_the_network_learns(world: World, method: LOSDA) ->
     settings = CycleSettings(fractions=(0.5,), streams=2, cycles=6, spin_up=0, lead=1)
     pairs = cycled_pairs(world, method, settings)
     prior = method.denoiser
-    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    loss = denoiser_loss(prior, pairs, 16)
-    before = loss(generators[0])
+    objective = DenoiserObjective(prior, pairs, 16)
+    before = loss_of(objective, 1)
     prior.network.requires_grad_(True)
     optimizer = torch.optim.Adam(prior.network.parameters(), 3e-3)
     for k in range(30):
         optimizer.zero_grad()
-        loss(torch.Generator().manual_seed(k + 10)).backward()
+        loss_of(objective, k + 10).backward()
         optimizer.step()
-    assert loss(generators[1]) < 0.95 * before
+    assert loss_of(objective, 1) < 0.95 * before
 
 
 def test_an_untrained_model_error_explains_its_climatology_and_nothing_else(
@@ -126,8 +134,8 @@ def test_an_untrained_model_error_explains_its_climatology_and_nothing_else(
     assert not any(part.requires_grad for part in vars(pairs).values())  # no graph is kept
     error = method.denoiser.requires_grad_(False).model_error
     error.fit_climatology(pairs.error, pairs.season)
-    loss = model_error_loss(method.denoiser, pairs, 256)
-    assert float(loss(torch.Generator().manual_seed(0))) == pytest.approx(1.0, rel=0.05)
+    objective = ModelErrorObjective(error, method.denoiser.features, pairs, 256)
+    assert float(loss_of(objective, 0)) == pytest.approx(1.0, rel=0.05)
     center = method.denoiser.center(pairs.z_b, pairs.season)
     assert (
         (pairs.z - center).mean(0).abs().max() < 1e-5 < (pairs.z - pairs.z_b).mean(0).abs().max()
@@ -145,8 +153,8 @@ def test_the_reconstruction_loss_counts_fields_by_their_background_error(world: 
         network = Autoencoder(shape, statistics.weights, position_features(GRID))
         torch.nn.init.zeros_(network.decode_linear.weight)
         torch.nn.init.zeros_(network.decode_linear.bias)
-        loss = autoencoder_loss(network, world.trajectories, statistics, world.area, 8, 0.0)
-        losses.append(float(loss(torch.Generator().manual_seed(0))))
+        parts = network, world.trajectories, statistics, world.area
+        losses.append(loss_of(AutoencoderObjective(*parts, 8, 0.0), 0).item())
     assert losses[1] == pytest.approx(4 * losses[0], rel=0.01)
 
 
