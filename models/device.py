@@ -55,8 +55,9 @@ def name_of(device: torch.device) -> str:
 
 
 def copied_to(module: Module, device: torch.device) -> Module:
-    """Return the module itself if it is on the processor and shall be, else a copy on the device."""
-    return module if device == CPU else copy.deepcopy(module).to(device)
+    """Return the module itself if it is on the device, else a copy there."""
+    there = all(tensor.device == device for tensor in module.state_dict().values())
+    return module if there else copy.deepcopy(module).to(device)
 
 
 class ForecastOnDevice:

@@ -33,7 +33,7 @@ from models.training.processes import Processes
 from models.training.stopping import EarlyStopping, loss_over
 from models.training.trainer import Trainer, TrainingSettings
 from models.training.trajectories import Trajectories
-from tests.stand_in import stand_in
+from tests.pretend_device import second_device
 
 CPU = torch.device("cpu")
 GRID = LatLonGrid.gaussian(4, 8)
@@ -170,7 +170,7 @@ def test_another_device_trains_the_same_network_bit_for_bit(
     make: Callable[[torch.device], Made],
 ) -> None:
     expected = state(trained(make, Processes()))
-    with stand_in() as device:
+    with second_device() as device:
         trainer = trained(make, Processes(), device)
         assert {p.device for p in trainer.parameters.values()} == {device}
         network, objective = make(device)
@@ -193,14 +193,14 @@ def test_cycles_on_another_device_give_the_same_pairs_bit_for_bit() -> None:
         return cycled_pairs(here, method, settings)
 
     expected = run(CPU)
-    with stand_in() as device:
+    with second_device() as device:
         found = run(device)
     for name, value in vars(expected).items():
         assert torch.equal(getattr(found, name), value), name
 
 
 def test_the_device_refuses_what_is_not_on_it() -> None:
-    with stand_in() as device:
+    with second_device() as device:
         layer = nn.Linear(3, 2).to(device)
-        with pytest.raises(RuntimeError, match="operands on two devices"):
+        with pytest.raises(RuntimeError, match="on the same device"):
             layer(torch.zeros(4, 3))
