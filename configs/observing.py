@@ -117,6 +117,23 @@ class Quality(Model):
     """How dense observations may be."""
 
 
+class Withhold(Model):
+    """Observations that are kept from the analyses and judge them: one part of the stations."""
+
+    parts: Annotated[int, Field(ge=2, le=1000)] = 5
+    """The stations are split into so many parts, by their names."""
+    part: Annotated[int, Field(ge=0)] = 0
+    """The part that is withheld, the same stations in each cycle."""
+
+    @model_validator(mode="after")
+    def _part_is_one_of_them(self) -> Self:
+        if self.part >= self.parts:
+            raise ValueError(
+                f"part: {self.part}; allowed with {self.parts} parts: 0 to {self.parts - 1}"
+            )
+        return self
+
+
 class Complete(Model):
     """A file whose presence says that all observations of a source are there for a cycle."""
 

@@ -14,7 +14,7 @@ from configs.data import NatureReference, Reference
 from configs.forecast import EmbeddedForecast, ForecastModel
 from configs.hiding import Location
 from configs.methods import Losda, Method
-from configs.observing import Drawn, Files, Source
+from configs.observing import Drawn, Files, Source, Withhold
 from configs.operations import Operations
 from configs.training import Train
 
@@ -113,6 +113,8 @@ class Observations(Model):
     background at the cycle time."""
     background_check: Positive = 12.0
     """Refuse |O-B| above this many standard deviations of O-B, of drawn observations."""
+    withhold: Withhold | None = None
+    """Observations that judge the analyses and are not used; null: none."""
 
     @property
     def sources(self) -> tuple[str, ...]:

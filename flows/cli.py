@@ -1,7 +1,7 @@
 """The command line: `losda COMMAND`.
 
     run | report | status | rerun | gc                    an experiment
-    ingest | errors                                       real observations, and their errors
+    ingest | errors | crossvalidate                       observations, their errors and worth
     drive | monitor | hold | release                      in operations
     reprocess | promote                                   a past period in streams
     up | deploy | wake                                    on a Prefect server with workers
@@ -25,7 +25,7 @@ from configs import Config, load
 from flows.deploying import deploy, up, wake
 from flows.errors import one_line, reported
 from flows.historic import promote, reprocess
-from flows.observing import errors, ingest
+from flows.observing import crossvalidate, errors, ingest
 from flows.operating import drive, gc, hold, monitor, release, rerun
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 from flows.registering import registry
@@ -44,7 +44,7 @@ COMMANDS = (
     *(drive, monitor, hold, release, rerun, gc),
     *(reprocess, promote),
     *(up, deploy, wake),
-    *(ingest, errors),
+    *(ingest, errors, crossvalidate),
     *(registry, rehearse),
 )
 for command in COMMANDS:

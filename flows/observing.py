@@ -1,5 +1,6 @@
-"""The commands `losda ingest | errors`: real observations, and the sizes of their errors."""
+"""The commands `losda ingest | errors | crossvalidate`: observations, and what they are worth."""
 
+import json
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -7,7 +8,7 @@ from cyclopts import Parameter
 from flows.errors import reported
 from flows.output import Json, Overrides, absolute, print_json, standard_output
 
-__all__ = ["errors", "ingest"]
+__all__ = ["crossvalidate", "errors", "ingest"]
 
 Form = Annotated[str | None, Parameter(name="--format")]
 Map = Annotated[str | None, Parameter(name="--map")]
@@ -78,3 +79,41 @@ def errors(directory: str, /, *, out: str, least: int = 100, as_json: Json = Fal
     with standard_output(as_json):
         document = estimate_errors(absolute(directory), absolute(out), least)
     print_json(document) if as_json else print_errors(document)
+
+
+@reported
+def crossvalidate(
+    config: str,
+    /,
+    *,
+    out: str | None = None,
+    parts: int = 5,
+    method: str | None = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Compare analyses with observations that were withheld from them, each station once.
+
+    Runs the experiment with all observations and once without each part of the stations; goes on
+    where it was killed. Cycles of the spin-up do not count.
+
+    Args:
+        config: Name of a preset, or path of a YAML file.
+        out: Directory or s3:// address; default experiments/NAME-METHOD-crossvalidation.
+        parts: Number of parts into which the stations are split, by their names.
+        method: Assimilation method.
+        overrides: Any setting, as key=value; may be repeated.
+        as_json: Print one JSON document.
+    """
+    from configs import load
+
+    given = [] if method is None else [f"method.kind={json.dumps(method)}"]
+    given += [f"observations.withhold={{parts: {parts}}}"]
+    settings = load(config, [*(overrides or []), *given])
+    root = absolute(out or f"experiments/{settings.name}-{settings.method.kind}-crossvalidation")
+    from flows.crossvalidating import crossvalidate as run
+    from flows.crossvalidating import print_crossvalidation
+
+    with standard_output(as_json):
+        document = run(settings, root, parts)
+    print_json(document) if as_json else print_crossvalidation(document)

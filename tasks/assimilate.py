@@ -1,7 +1,8 @@
 """Assimilate: the analysis of a cycle, and the feedback on every observation.
 
 The feedback has, for each observation, O-B, O-A (of the means over members), the background-error
-standard deviation that the check assumed, and whether it was used or why not. Background and
+standard deviation that the check assumed, and whether it was used or why not. What is withheld has
+all that too, with `withheld` as the reason: it judges the analysis. Background and
 analysis are compared with it at its own time where the forecast stage wrote the background of that
 time. The check takes the 24 h background error, enlarged where the cycle's own departures are: by
 the ratio of their median size to that of a normal distribution.
@@ -21,6 +22,7 @@ from models.normalization import Statistics
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
 from models.observations.quality.control import screen_departures
+from models.observations.quality.withholding import withheld
 from models.observations.table import background_check
 from models.randomness import torch_generator
 from models.state import StateSpec
@@ -33,6 +35,7 @@ from tasks.observing import Observing
 from tasks.runtime import Runtime
 from tasks.store import join, write_bytes
 from tasks.timing import Stopwatch
+from tasks.withholding import judged_aside, opened
 
 __all__ = ["FEEDBACK", "TRACE", "Parts", "analyze", "assimilate"]
 
@@ -40,6 +43,7 @@ FEEDBACK, TRACE = "feedback.parquet", "trace.json"
 NORMAL_MEDIAN = 0.6745
 
 Numbers = NDArray[np.float64]
+Rows = NDArray[np.bool_]
 States = Float[Tensor, "member field lat lon"]
 
 
@@ -103,21 +107,35 @@ def analyze(
         if not analysis.x_a.isfinite().all():
             raise FloatingPointError(f"the analysis of {time} has values that are not finite")
     with watch.part("observations"):
-        o_minus_a = departures(observations, analysis.x_a)
-        return analysis, with_used(feedback, "o_minus_a", o_minus_a)
+        o_minus_a = spread(feedback["used"], departures(observations, analysis.x_a))
+        if (rows := withheld(feedback)).any():
+            aside = to_observations(feedback.assign(used=rows), parts.spec, background)
+            o_minus_a[rows] = departures(aside, analysis.x_a)
+        return analysis, feedback.assign(o_minus_a=o_minus_a)
 
 
 def check_background(
     parts: Parts, table: pd.DataFrame, background: WindowBackground
 ) -> pd.DataFrame:
-    """Add O-B and the background error to the used rows, and reject what is far off."""
-    observations = to_observations(table, parts.spec, background)
+    """Add O-B and the background error to the used and withheld rows, reject what is far off."""
+    candidates = opened(table)
+    observations = to_observations(candidates, parts.spec, background)
     o_minus_b = departures(observations, background.x_b)
-    sigma_b = background_errors(observations, o_minus_b, parts.statistics)
-    table = with_used(table, "o_minus_b", o_minus_b)
-    table = with_used(table, "background_error", sigma_b)
+    used = table.loc[candidates["used"], "used"].to_numpy(bool)
+    sigma_b = background_errors(observations, o_minus_b, parts.statistics, used)
+    values = {"o_minus_b": o_minus_b, "background_error": sigma_b}
+    table = table.assign(**{n: spread(candidates["used"], v) for n, v in values.items()})
+
+    def judge(own: pd.DataFrame) -> pd.DataFrame:
+        return judge_departures(parts, own, background.cycle_time)
+
+    return judged_aside(judge, table)
+
+
+def judge_departures(parts: Parts, table: pd.DataFrame, time: pd.Timestamp) -> pd.DataFrame:
+    """Reject what is far from the background, or else not wanted beside the others."""
     if parts.observing is not None:
-        moment, control = parts.observing.moment(background.cycle_time), parts.observing.control
+        moment, control = parts.observing.moment(time), parts.observing.control
         assumed = table["background_error"].to_numpy(np.float64)
         return screen_departures(table, control, moment, assumed)
     factor = parts.experiment.config.observations.background_check
@@ -125,17 +143,24 @@ def check_background(
 
 
 def background_errors(
-    observations: Observations, o_minus_b: Numbers, statistics: Statistics
+    observations: Observations, o_minus_b: Numbers, statistics: Statistics, used: Rows
 ) -> Numbers:
-    """Return the background-error standard deviations that the check assumes [SI]."""
+    """Return the background-error standard deviations that the check assumes [SI].
+
+    Args:
+        observations: Used and withheld ones.
+        o_minus_b: Their departures [SI].
+        statistics: The 24 h background error.
+        used: Which of them may say how large the errors are.
+    """
     shape = observations.operator.shape
     error = (statistics.std * statistics.error_std)[None, :, None, None]
     error = error.expand(1, *shape).contiguous()
     sigma_b = observations.operator.absolute()(error)[0].double().numpy()
-    if not len(o_minus_b):
+    if not used.any():
         return np.asarray(sigma_b)
     expected = np.hypot(observations.error.double().numpy(), sigma_b)
-    size = np.median(np.abs(o_minus_b) / expected) / NORMAL_MEDIAN
+    size = np.median((np.abs(o_minus_b) / expected)[used]) / NORMAL_MEDIAN
     return np.asarray(sigma_b * max(1.0, float(size)))
 
 
@@ -145,11 +170,11 @@ def departures(observations: Observations, x: States) -> Numbers:
     return np.asarray((observations.y.double() - equivalents).numpy())
 
 
-def with_used(table: pd.DataFrame, name: str, values: Numbers) -> pd.DataFrame:
-    """Add a column that is NaN in the rows that are not used."""
-    column = np.full(len(table), np.nan)
-    column[table["used"].to_numpy(bool)] = values
-    return table.assign(**{name: column})
+def spread(rows: pd.Series, values: Numbers) -> Numbers:
+    """Return a column with its values in some rows and NaN in the others."""
+    column = np.full(len(rows), np.nan)
+    column[rows.to_numpy(bool)] = values
+    return column
 
 
 def trace(analysis: Analysis) -> bytes:

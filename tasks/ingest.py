@@ -20,6 +20,7 @@ from tasks.runtime import Runtime
 from tasks.simulate import simulate
 from tasks.store import exists, join, write_bytes
 from tasks.timing import Stopwatch
+from tasks.withholding import set_aside
 
 __all__ = ["FOUND", "OBSERVATIONS", "draw", "ingest", "missing_sources"]
 
@@ -53,7 +54,8 @@ def draw(runtime: Runtime, time: pd.Timestamp, watch: Stopwatch) -> pd.DataFrame
     with watch.part("draw"):
         std = runtime.statistics.std
         table = draw_network(runtime.network, runtime.spec, std, truth, time, seed, window)
-        return screen(validate_table(table), runtime.spec, window.limits(time))
+        table = screen(validate_table(table), runtime.spec, window.limits(time))
+        return set_aside(table, runtime.experiment.config)
 
 
 def read(

@@ -27,6 +27,7 @@ from tasks.observing import Observing
 from tasks.readers.account import Account
 from tasks.readers.files import find_files
 from tasks.readers.reading import read_batches
+from tasks.withholding import set_aside
 
 __all__ = ["Found", "addresses_of", "judge_reports", "read_window"]
 
@@ -132,15 +133,21 @@ def judge_reports(
     table = assign_errors(table, observing.errors)
     reasons = unobservable(table, observing.spec)
     screened = screen_reports(table, observing.control, moment, reasons)
-    if statistics is None or observing.control.climatology is None:
-        return screened
+    factor = observing.control.climatology
+    if statistics is not None and factor is not None:
+        screened = screen_climate(screened, observing.spec, statistics, factor)
+    return set_aside(screened, observing.config)
+
+
+def screen_climate(
+    screened: pd.DataFrame, spec: StateSpec, statistics: Statistics, factor: float
+) -> pd.DataFrame:
+    """Reject what is so many standard deviations from the climatology."""
     verdicts = Verdicts.of(screened)
     rows = np.flatnonzero(screened["used"].to_numpy(bool))
     far = np.zeros(len(screened), bool)
     if len(rows):
-        far[rows] = far_from_climate(
-            screened.iloc[rows], observing.spec, statistics, observing.control.climatology
-        )
+        far[rows] = far_from_climate(screened.iloc[rows], spec, statistics, factor)
     verdicts.reject(far, Reason.CLIMATE)
     return verdicts.on(screened)
 

@@ -40,6 +40,7 @@ from tasks.components import Components
 from tasks.experiment import Experiment
 from tasks.ingest_files import judge_reports
 from tasks.timing import Stopwatch
+from tasks.withholding import set_aside
 
 __all__ = ["Assimilation", "Result"]
 
@@ -156,7 +157,8 @@ class Assimilation:
         if self.observing is not None:
             moment = self.observing.moment(states.cycle_time)
             return judge_reports(table, self.observing, moment, self.statistics)
-        return screen(table, self.spec, self.experiment.window.limits(states.cycle_time))
+        limits = self.experiment.window.limits(states.cycle_time)
+        return set_aside(screen(table, self.spec, limits), self.experiment.config)
 
     def dataset(self, x: Float[Tensor, "member field lat lon"], time: pd.Timestamp) -> xr.Dataset:
         """Return states of one time as the archive of an experiment holds them."""

@@ -32,7 +32,7 @@ from models.observations.quality.reasons import Reason
 from models.training.nature import advance
 from models.world.forecast import EmbeddedForecast
 from models.world.nature import clock, forecast_model, nature_model
-from tasks.assimilate import background_errors, departures, with_used
+from tasks.assimilate import background_errors, departures, spread
 from tasks.components import Components
 from tasks.ingest_files import judge_reports, read_tables
 from tasks.observing import Observing
@@ -154,11 +154,11 @@ def control(table: pd.DataFrame, world: World, options: Observing) -> pd.DataFra
     background = WindowBackground(world.time, {world.time: world.background})
     observations = to_observations(screened, options.spec, background)
     o_minus_b = departures(observations, world.background)
-    sigma_b = background_errors(observations, o_minus_b, world.statistics)
-    screened = with_used(screened, "o_minus_b", o_minus_b)
-    screened = with_used(screened, "background_error", sigma_b)
-    assumed = screened["background_error"].to_numpy(np.float64)
-    return screen_departures(screened, options.control, moment, assumed)
+    everyone = np.ones(len(o_minus_b), bool)
+    sigma_b = background_errors(observations, o_minus_b, world.statistics, everyone)
+    assumed = spread(screened["used"], sigma_b)
+    own = {"o_minus_b": spread(screened["used"], o_minus_b), "background_error": assumed}
+    return screen_departures(screened.assign(**own), options.control, moment, assumed)
 
 
 def rates(judged: pd.DataFrame) -> dict[str, dict[str, float]]:

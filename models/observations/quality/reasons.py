@@ -48,6 +48,7 @@ class Reason(StrEnum):
     STATION = "too many values of its station are rejected"
     THINNED = "thinned"
     MERGED = "merged into a superobservation"
+    WITHHELD = "withheld"
 
 
 ORDER: tuple[str, ...] = ("", *Reason)
