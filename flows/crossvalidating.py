@@ -4,8 +4,9 @@
     DIRECTORY/part-K     the same without those of part K of the stations, for each K
 
 Each is an experiment like any other, by the flow of `losda run`, and goes on where it was killed.
-Every station is withheld in one of them. What they show: O-B and O-A of the withheld observations, and
-the errors of background and analysis against the reference, of `all` and of the parts.
+Every station is withheld in one of them; parts without a station are not run, so with many more parts
+than stations each of these is left out alone. What they show: O-B and O-A of the withheld
+observations, and the errors of background and analysis against the reference.
 """
 
 import sys
@@ -19,6 +20,7 @@ from configs import Config
 from flows import server
 from flows.running import run_experiment
 from flows.tables import print_rows
+from models.observations.quality.withholding import part_of_stations
 from models.verification.withheld import fit_of_withheld, withheld_rows
 from tasks.experiment import Experiment, cycle_name
 from tasks.store import join
@@ -39,42 +41,53 @@ def crossvalidate(config: Config, root: str, parts: int) -> dict[str, Any]:
         parts: Number of parts of the stations.
 
     Raises:
-        ValueError: The input is wrong.
+        ValueError: The input is wrong, or nothing is observed.
     """
-    experiments = experiments_of(config, root, parts)
-    counted = experiments[WHOLE].cycle_times()[config.spin_up :]
+    whole = Experiment(root=join(root, WHOLE), config=withholding(config, None))
+    counted = whole.cycle_times()[config.spin_up :]
     if not counted:
         text = f"spin_up: {config.spin_up}; of {config.cycles} cycles none is left to count"
         raise ValueError(f"{text}; allowed: less than cycles")
     api = server.start()
     try:
-        for name, experiment in experiments.items():
-            sys.stderr.write(f"losda: {name}\n")
-            run_experiment(experiment, report=name == WHOLE)
+        run_experiment(whole)
+        separate = [
+            Experiment(
+                root=join(root, f"part-{part}"),
+                config=withholding(config, {"parts": parts, "part": part}),
+            )
+            for part in parts_of(whole, parts)
+        ]
+        for number, experiment in enumerate(separate, 1):
+            sys.stderr.write(f"losda: part {number} of {len(separate)}: {experiment.root}\n")
+            run_experiment(experiment, report=False)
     finally:
         api.stop()
-    separate = [one for name, one in experiments.items() if name != WHOLE]
     return {
         "experiments": root,
         "method": config.method.kind,
-        "parts": parts,
+        "parts": len(separate),
         "cycles": len(counted),
         "withheld": fit_of_withheld(withheld_of(separate, counted)).to_dict("records"),
         "reference": [
-            *errors_of([experiments[WHOLE]], counted, WHOLE),
+            *errors_of([whole], counted, WHOLE),
             *errors_of(separate, counted, "parts"),
         ],
     }
 
 
-def experiments_of(config: Config, root: str, parts: int) -> dict[str, Experiment]:
-    """Return the experiments by name."""
-    cases: dict[str, dict[str, int] | None] = {WHOLE: None}
-    cases |= {f"part-{part}": {"parts": parts, "part": part} for part in range(parts)}
-    return {
-        name: Experiment(root=join(root, name), config=withholding(config, case))
-        for name, case in cases.items()
-    }
+def parts_of(whole: Experiment, parts: int) -> list[int]:
+    """Return the parts that have a station which is compared with a background."""
+    found: set[int] = set()
+    for time in whole.cycle_times():
+        feedback = feedback_of(whole, time)
+        compared = feedback[feedback["o_minus_b"].notna()]
+        found |= set(part_of_stations(compared, parts, whole.config.seed).tolist())
+    if not found:
+        raise ValueError(
+            f"{whole.root}: no observation is compared with a background; needed: some"
+        )
+    return sorted(found)
 
 
 def withholding(config: Config, case: Mapping[str, int] | None) -> Config:
@@ -84,13 +97,14 @@ def withholding(config: Config, case: Mapping[str, int] | None) -> Config:
     return Config.model_validate(document)
 
 
+def feedback_of(experiment: Experiment, time: pd.Timestamp) -> pd.DataFrame:
+    """Return what became of each observation of a cycle."""
+    return read_table(join(experiment.root, "feedback", f"{cycle_name(time)}.parquet"))
+
+
 def withheld_of(experiments: Sequence[Experiment], times: Sequence[pd.Timestamp]) -> pd.DataFrame:
     """Return the withheld observations of all experiments."""
-    tables = (
-        read_table(join(one.root, "feedback", f"{cycle_name(time)}.parquet"))
-        for one in experiments
-        for time in times
-    )
+    tables = (feedback_of(one, time) for one in experiments for time in times)
     return pd.concat([withheld_rows(table) for table in tables], ignore_index=True)
 
 

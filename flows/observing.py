@@ -100,7 +100,8 @@ def crossvalidate(
     Args:
         config: Name of a preset, or path of a YAML file.
         out: Directory or s3:// address; default experiments/NAME-METHOD-crossvalidation.
-        parts: Number of parts into which the stations are split, by their names.
+        parts: Number of parts into which the stations are split, by their names; with many each
+            station is left out alone.
         method: Assimilation method.
         overrides: Any setting, as key=value; may be repeated.
         as_json: Print one JSON document.

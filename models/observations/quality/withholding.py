@@ -28,8 +28,9 @@ Rows = NDArray[np.bool_]
 
 def station_names(table: pd.DataFrame) -> pd.Series:
     """Return what each row's station is told by: its name, or else its position to 0.01 degrees."""
-    latitude, longitude = (table[name].map("{:.2f}".format) for name in ("lat", "lon"))
-    return table["station"].where(table["station"] != "", latitude + " " + longitude)
+    places = zip(table["station"], table["lat"], table["lon"], strict=True)
+    names = [station or f"{lat:.2f} {lon:.2f}" for station, lat, lon in places]
+    return pd.Series(names, table.index, dtype="str")
 
 
 def part_of_stations(table: pd.DataFrame, parts: int, seed: int) -> NDArray[np.int64]:

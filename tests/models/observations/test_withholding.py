@@ -78,3 +78,9 @@ def test_stations_drawn_again_see_the_correlation_within_them() -> None:
     # the variance of a mean of n squares of unit normals is 2/n; of its root a quarter of that
     assert drawn.std() == pytest.approx(np.sqrt(0.5 / 300), rel=0.15)
     assert drawn.mean() == pytest.approx(np.sqrt((own**2).mean()), abs=0.005)
+
+
+def test_of_nothing_nothing_is_withheld() -> None:
+    table = withhold(screened().iloc[:0], PARTS, 0, seed=0)
+    rows = withheld_rows(table.assign(o_minus_b=0.0, o_minus_a=0.0))
+    assert len(table) == len(rows) == len(fit_of_withheld(rows)) == 0
