@@ -67,6 +67,8 @@ class Operations(Model):
     """So long after its cycle time a cycle waits for observations that are not complete."""
     cutoffs: Cutoffs = ()
     """Sources of observations that have another cutoff than the others: delays by source."""
+    late: Delay = timedelta(days=1)
+    """So long after the last cutoff the journal names files that still come; with PT0S it does not."""
     attempts: Annotated[int, Field(ge=1)] = 3
     """After so many failures of one stage the experiment is held until it is released."""
     retry_after: Delay = timedelta(minutes=1)

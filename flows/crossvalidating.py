@@ -50,6 +50,7 @@ def crossvalidate(config: Config, root: str, parts: int) -> dict[str, Any]:
         raise ValueError(f"{text}; allowed: less than cycles")
     api = server.start()
     try:
+        api.wait()
         run_experiment(whole)
         separate = [
             Experiment(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from tasks.driver import (
 )
 from tasks.experiment import Experiment, cycle_name
 from tasks.journal import Journal
+from tasks.late_files import LateFiles
 from tasks.ledger import LEDGER, StaleCommitError
 from tasks.orders import orders_of
 from tasks.overview import Overview
@@ -188,17 +190,22 @@ def _start(runtime: "Runtime", end: pd.Timestamp | None) -> tuple[Driver, str]:
     Raises:
         StaleCommitError: A stage was done with another code, configuration or input.
     """
-    from tasks.ingest import missing_sources
+    from tasks.ingest import missing_sources, unread_files
 
     experiment, root = runtime.experiment, runtime.experiment.root
     start = "warm" if names(join(root, LEDGER)) else "cold"
+    journal, clock, late = Journal(root), clock_of(experiment), None
+    if runtime.observing is not None:
+        unread = partial(unread_files, runtime)
+        late = LateFiles(runtime.plan, journal, clock, experiment.config, unread)
     driver = Driver(
         experiment=experiment,
         overview=Overview(runtime.plan, experiment.start),
-        journal=Journal(root),
-        clock=clock_of(experiment),
+        journal=journal,
+        clock=clock,
         missing=lambda time: missing_sources(runtime, time),
         end=end,
+        late=late,
     )
     cycles = driver.overview.unfinished(orders_of(driver.journal.entries()))
     for cycle in cycles:

@@ -43,6 +43,7 @@ def status_of(root: str) -> dict[str, Any]:
         "complete": sum(all(c[s] == "committed" for s in STAGES) for c in cycles),
         "held": held_rows(orders),
         "failures": len(orders.troubles),
+        "late": {cycle: list(files) for cycle, files in orders.late.items()},
         "waits": said_waits(Overview(plan, plan.start), orders),
         "cycles": cycles,
     }
@@ -67,5 +68,8 @@ def print_status(status: dict[str, Any]) -> None:
     for hold in status["held"]:
         what = f"cycle {hold['cycle']}" if hold["cycle"] else "the experiment"
         sys.stdout.write(f"{what} is held by {hold['by']} since {hold['since']}: {hold['why']}\n")
+    for cycle, files in status["late"].items():
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        sys.stdout.write(f"cycle {cycle}: {count} came late, such as {files[-1]}\n")
     for wait in status["waits"]:
         sys.stdout.write(f"{wait['cycle_time']}  {wait['kind']}: {wait['why']}\n")

@@ -22,6 +22,7 @@ from tasks.due import Decision, Moment, due
 from tasks.experiment import Experiment, cycle_name
 from tasks.failures import note_deaths
 from tasks.journal import Entry, Journal
+from tasks.late_files import LateFiles
 from tasks.ledger_lease import Lease, kept, lease_of, living
 from tasks.orders import Orders, orders_of
 from tasks.overview import Overview
@@ -68,6 +69,7 @@ class Driver:
         clock: Its clock.
         missing: The sources of which not all observations of a cycle are there.
         end: Last cycle time, if there is one.
+        late: Looks whether files came late, where observations are read from files.
         now: The machine's time, UTC.
     """
 
@@ -77,11 +79,14 @@ class Driver:
     clock: Clock
     missing: Callable[[pd.Timestamp], Sequence[str]]
     end: pd.Timestamp | None = None
+    late: LateFiles | None = None
     now: Callable[[], pd.Timestamp] = utc_now
 
     def look(self) -> Decision:
         """Return what is to be done now, and give an alert where somebody has to act."""
         orders = orders_of(self.journal.entries())
+        if self.late is not None and self.late.look(orders, self.now()):
+            orders = orders_of(self.journal.entries())
         cycles = self.overview.unfinished(orders)
         note_deaths(self.overview.plan, self.journal, cycles)
         orders = orders_of(self.journal.entries())

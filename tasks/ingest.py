@@ -8,21 +8,22 @@ import sys
 
 import pandas as pd
 import torch
+from pydantic_core import from_json
 
 from models.observations.networks import draw_network
 from models.observations.table import screen, validate_table
 from tasks import archive
 from tasks.experiment import cycle_name
-from tasks.ingest_files import Found, judge_reports, read_window
-from tasks.ledger import Attempt, StageResult
+from tasks.ingest_files import Found, files_of_window, judge_reports, read_window
+from tasks.ledger import Attempt, Commit, StageResult
 from tasks.observing import Observing, files_of
 from tasks.runtime import Runtime
 from tasks.simulate import simulate
-from tasks.store import exists, join, write_bytes
+from tasks.store import exists, join, read_bytes, write_bytes
 from tasks.timing import Stopwatch
 from tasks.withholding import set_aside
 
-__all__ = ["FOUND", "OBSERVATIONS", "draw", "ingest", "missing_sources"]
+__all__ = ["FOUND", "OBSERVATIONS", "draw", "ingest", "missing_sources", "unread_files"]
 
 OBSERVATIONS, FOUND = "observations.parquet", "files.json"
 
@@ -82,6 +83,7 @@ def account_of(found: Found) -> bytes:
         "missing": found.missing,
         "files": {
             name: {
+                "bytes": found.sizes.get(name),
                 "messages": own.messages,
                 "reports": own.reports,
                 "values": own.values,
@@ -93,6 +95,23 @@ def account_of(found: Found) -> bytes:
         },
     }
     return json.dumps(document, indent=1).encode()
+
+
+def unread_files(runtime: Runtime, commit: Commit) -> tuple[str, ...]:
+    """Return the files of a cycle's window that its ingest has not read as they are now.
+
+    A file is another one if its size is. Of an ingest whose account was removed nothing is known.
+    """
+    observing = runtime.observing
+    if observing is None:
+        return ()
+    try:
+        read = from_json(read_bytes(join(commit.address, FOUND)))["files"]
+    except FileNotFoundError:
+        return ()
+    there, _ = files_of_window(observing, observing.moment(commit.cycle_time))
+    known = {name: own.get("bytes", there.get(name)) for name, own in read.items()}
+    return tuple(name for name, size in there.items() if known.get(name) != size)
 
 
 def missing_sources(runtime: Runtime, time: pd.Timestamp) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Real observations of a window: read, given their errors, judged without the background.
 
-Files are looked for anew each time, so what came late is read when the stage is done again. A file
-that cannot be read, or an address where nothing is, is counted and said; the cycle goes on with the
+Files are looked for anew each time, so what came late is read when the stage is done again
+(`tasks.late_files`). A file that cannot be read, or an address where nothing is, is counted and said; the cycle goes on with the
 rest, if need be with nothing.
 """
 
@@ -29,7 +29,7 @@ from tasks.readers.files import find_files
 from tasks.readers.reading import read_batches
 from tasks.withholding import set_aside
 
-__all__ = ["Found", "addresses_of", "judge_reports", "read_window"]
+__all__ = ["Found", "addresses_of", "files_of_window", "judge_reports", "read_window"]
 
 HOUR = pd.Timedelta(hours=1)
 
@@ -42,11 +42,13 @@ class Found:
         table: All rows, not judged.
         accounts: What is in each file.
         missing: Addresses where nothing is.
+        sizes: How large each file was when it was found [bytes].
     """
 
     table: pd.DataFrame
     accounts: dict[str, Account] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    sizes: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def unread(self) -> dict[str, str]:
@@ -88,17 +90,26 @@ def addresses_of(patterns: Sequence[str], moment: Moment) -> list[str]:
 
 def read_window(observing: Observing, moment: Moment) -> Found:
     """Read all files of a window; rows of other times are among them."""
-    files, missing = [], []
+    sizes, missing = files_of_window(observing, moment)
+    found = read_tables(sizes, observing.files.format)
+    found.sizes, found.missing = sizes, missing
+    return found
+
+
+def files_of_window(
+    observing: Observing, moment: Moment
+) -> tuple[dict[str, int | None], list[str]]:
+    """Return the sizes of all files of a window [bytes], and the addresses where nothing is."""
+    sizes: dict[str, int | None] = {}
+    missing = []
     for address in addresses_of(observing.files.address, moment):
         try:
-            files += [file.address for file in find_files([address])]
+            sizes |= {file.address: file.size for file in find_files([address])}
         except ValueError:
             missing.append(address)
-    if any("%" in pattern for pattern in observing.files.address) and files:
+    if any("%" in pattern for pattern in observing.files.address) and sizes:
         missing = []  # not every hour has a file
-    found = read_tables(dict.fromkeys(files), observing.files.format)
-    found.missing = missing
-    return found
+    return sizes, missing
 
 
 def read_tables(addresses: Iterable[str], form: str | None = None) -> Found:

@@ -22,7 +22,7 @@ from tasks.messages import first_error
 __all__ = ["Entry", "Journal", "Kind"]
 
 JOURNAL = "journal"
-Kind = Literal["failure", "death", "hold", "release", "rerun", "alert"]
+Kind = Literal["failure", "death", "hold", "release", "rerun", "alert", "late"]
 
 
 class Entry(BaseModel):
@@ -31,7 +31,8 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    """`failure`: an attempt raised an error. `death`: its process was killed."""
+    """`failure`: an attempt raised an error. `death`: its process was killed. `late`: files of
+    observations came after the cutoff."""
     text: Annotated[str, AfterValidator(hide)]
     """The error in one line, the reason, or the alert."""
     cycle: str = ""
@@ -42,6 +43,8 @@ class Entry(BaseModel):
     """The stage's generation, of failures."""
     attempt: str = ""
     """Name of the attempt that failed, where it is known."""
+    files: tuple[str, ...] = ()
+    """The files that came late."""
     by: str = Field(default_factory=user)
     """Name of the user."""
     host: str = Field(default_factory=socket.gethostname)

@@ -4,6 +4,7 @@ hold      counts until a release of the same cycle, or of the whole experiment
 failure   counts until a release, of its cycle or of the whole experiment, or until a rerun
           from its cycle or an earlier one
 alert     is not given again as long as the failures of its cycle would count
+late      names its files until a rerun from its cycle or an earlier one
 """
 
 from collections.abc import Iterable
@@ -28,12 +29,14 @@ class Orders:
         troubles: Failures and deaths, oldest first.
         alerts: Alerts that were given.
         reruns: The first cycle of each rerun, oldest first.
+        late: The files that came late, by cycle.
     """
 
     held: dict[str, Entry] = field(default_factory=dict)
     troubles: list[Entry] = field(default_factory=list)
     alerts: list[Entry] = field(default_factory=list)
     reruns: list[str] = field(default_factory=list)
+    late: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def hold(self, time: pd.Timestamp) -> Entry | None:
         """Return what holds a cycle, if anything does."""
@@ -63,6 +66,11 @@ def orders_of(entries: Iterable[Entry]) -> Orders:
             case "rerun":
                 orders.reruns.append(entry.cycle)
                 _forget(orders, entry)
+                for cycle in [cycle for cycle in orders.late if cycle >= entry.cycle]:
+                    orders.late.pop(cycle)
+            case "late":
+                before = orders.late.get(entry.cycle, ())
+                orders.late[entry.cycle] = tuple(dict.fromkeys((*before, *entry.files)))
             case "alert":
                 orders.alerts.append(entry)
             case "failure" | "death":

@@ -13,7 +13,7 @@ FORBIDDEN = {
 }
 WITHOUT_PREFECT = (
     *("reference", "registry", "archive", "ledger", "store", "report", "plan", "clock"),
-    *("journal", "orders", "due", "overview", "failures", "driver"),
+    *("journal", "orders", "due", "overview", "failures", "driver", "late_files"),
     *("streams", "promote", "overlaps"),
 )
 

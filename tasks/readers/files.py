@@ -13,11 +13,11 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import fsspec
 
@@ -80,9 +80,15 @@ class Stream(io.RawIOBase):
 
 @dataclass(frozen=True)
 class File:
-    """A file at an address, local or on S3."""
+    """A file at an address, local or on S3.
+
+    Attributes:
+        address: Where it is.
+        size: How large it was when it was found [bytes], as it is stored; None if nobody looked.
+    """
 
     address: str
+    size: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -169,31 +175,44 @@ def find_files(addresses: Iterable[str]) -> tuple[File, ...]:
     Raises:
         ValueError: Nothing is at one of them.
     """
-    found: dict[str, None] = {}
+    found: dict[str, int] = {}
     for address in addresses:
-        names = _remote(address) if store.is_remote(address) else _local(address)
-        if not names:
+        sizes = _remote(address) if store.is_remote(address) else _local(address)
+        if not sizes:
             allowed = "a file, a folder, a pattern such as 'day/*.bufr', or an s3:// prefix"
             raise ValueError(f"{address}: there is no such file; allowed: {allowed}")
-        found |= dict.fromkeys(names)
-    return tuple(File(name) for name in found)
+        found = sizes | found
+    return tuple(File(name, size) for name, size in found.items())
 
 
-def _local(address: str) -> list[str]:
+def _local(address: str) -> dict[str, int]:
     path = Path(address)
     if path.is_file():
-        return [address]
-    if path.is_dir():
-        return [store.join(address, name) for name in store.files(address)]
-    return sorted(name for name in glob.glob(address, recursive=True) if Path(name).is_file())
+        names = [address]
+    elif path.is_dir():
+        names = [store.join(address, name) for name in store.files(address)]
+    else:
+        names = sorted(n for n in glob.glob(address, recursive=True) if Path(n).is_file())
+    sizes = {}
+    for name in names:
+        with suppress(FileNotFoundError):  # removed since it was listed
+            sizes[name] = Path(name).stat().st_size
+    return sizes
 
 
-def _remote(address: str) -> list[str]:
+def _remote(address: str) -> dict[str, int]:
     system = fsspec.filesystem("s3", **store.s3_options())
+    system.invalidate_cache()  # what was listed before knows nothing of later files
     if any(sign in address for sign in "*?["):
-        return sorted(f"s3://{name}" for name in system.glob(address))
+        return _sizes(system.glob(address, detail=True))
     if system.isfile(address):
-        return [address]
+        return {address: int(system.info(address)["size"])}
     parent, _, prefix = address.rpartition("/")
-    below = [f"s3://{name}" for name in system.find(address) if not name.endswith("/")]
-    return sorted(below or (f"s3://{n}" for n in system.find(parent, prefix=prefix)))
+    below = _sizes(system.find(address, detail=True))
+    return below or _sizes(system.find(parent, prefix=prefix, detail=True))
+
+
+def _sizes(listed: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return the sizes of listed files by their addresses, in order."""
+    files = ((n, about) for n, about in sorted(listed.items()) if about["type"] == "file")
+    return {f"s3://{n}": int(about["size"]) for n, about in files if not n.endswith("/")}
