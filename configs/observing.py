@@ -128,8 +128,9 @@ class Withhold(Model):
     @model_validator(mode="after")
     def _part_is_one_of_them(self) -> Self:
         if self.part >= self.parts:
+            last = self.parts - 1
             raise ValueError(
-                f"part: {self.part}; allowed with {self.parts} parts: 0 to {self.parts - 1}"
+                f"observations.withhold.part: {self.part}; allowed with {self.parts} parts: 0 to {last}"
             )
         return self
 

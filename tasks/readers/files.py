@@ -181,7 +181,7 @@ def find_files(addresses: Iterable[str]) -> tuple[File, ...]:
         if not sizes:
             allowed = "a file, a folder, a pattern such as 'day/*.bufr', or an s3:// prefix"
             raise ValueError(f"{address}: there is no such file; allowed: {allowed}")
-        found = sizes | found
+        found |= sizes
     return tuple(File(name, size) for name, size in found.items())
 
 

@@ -16,7 +16,7 @@ from configs import load
 from flows.running import run_experiment
 from models.observations.quality.reasons import Reason
 from tasks.experiment import Experiment
-from tasks.ingest import missing_sources
+from tasks.ingest import missing_sources, unread_files
 from tasks.ingest_files import read_window
 from tasks.runtime import open_runtime
 from tasks.tables import read_table, write_table
@@ -144,6 +144,60 @@ def test_files_without_a_sign_are_awaited_until_the_cutoff(
     config = load(str(observed()))
     runtime = open_runtime(Experiment(root=str(tmp_path / "h"), config=config))
     assert missing_sources(runtime, START) == config.observations.sources == ("files",)
+
+
+def test_a_file_is_another_one_if_its_size_is(observed: Callable[..., Path], api: object) -> None:
+    config = observed()
+    root = config.parent / "u"
+    experiment = run(config, root)
+    runtime = open_runtime(experiment)
+    commit = runtime.plan.committed(START, "observations")
+    assert unread_files(runtime, commit) == ()
+    grown, new = (config.parent / "obs" / f"200101030{n}.txt" for n in (2, 3))
+    grown.write_text("nothing that is known, and more of it")
+    new.write_text("new")
+    assert unread_files(runtime, commit) == (str(grown), str(new))
+    Path(commit.address, "files.json").unlink()  # clean-up
+    assert unread_files(runtime, commit) == ()
+
+
+def test_a_drive_reads_what_came_before_the_cutoff_and_names_what_came_after(
+    observed: Callable[..., Path], losda: Losda, tmp_path: Path
+) -> None:
+    said = [{"source": "all", "address": f"{tmp_path}/%Y%m%d%H.done"}]
+    config, root = observed(complete=said), tmp_path / "d"
+    (tmp_path / "2001010300.done").touch()
+
+    def drive(hours: int) -> str:
+        """Drive with a clock that shows so many hours after the first cycle."""
+        at = pd.Timestamp.now("UTC") - pd.Timedelta(hours=hours)
+        clock = (f"operations.clock.at={at.isoformat()}", "operations.clock.kind=mapped")
+        options = [word for one in clock for word in ("--set", one)]
+        code, _, err = losda("drive", config, "--out", root, "--cycles", 1, "--once", *options)
+        assert code == 0, err
+        return err
+
+    def read() -> int:
+        return len(read_table(str(root / "feedback" / "20010103T00.parquet")))
+
+    drive(4)
+    assert read() == 60
+    write_table(str(tmp_path / "obs" / "2001010303.parquet"), reports(START, 20, seed=1))
+    assert "1 file came after the ingest" in drive(5)
+    assert read() == 80
+    late = tmp_path / "obs" / "2001010301.parquet"
+    write_table(str(late), reports(START, 10, seed=2))
+    assert "1 file came after the cutoff" in drive(10) and "came after" not in drive(11)
+    assert read() == 80
+    _, text, _ = losda("status", root, "--json")
+    assert json.loads(text)["late"] == {"20010103T00": [str(late)]}
+    code, text, _ = losda("status", root)
+    assert code == 0 and f"cycle 20010103T00: 1 file came late, such as {late}" in text
+    assert losda("rerun", root, "20010103T00", "--stage", "observations")[0] == 0
+    drive(12)
+    assert read() == 90
+    _, text, _ = losda("status", root, "--json")
+    assert json.loads(text)["late"] == {}
 
 
 def test_simulated_values_are_those_of_the_reference(

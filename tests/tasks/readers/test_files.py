@@ -43,6 +43,17 @@ def test_a_file_a_folder_a_pattern_and_a_prefix(root: str) -> None:
         find_files([f"{root}/nothing"])
 
 
+def test_sizes_are_those_that_are_stored_now(root: str) -> None:
+    put(root)
+    for address in (root, f"{root}/day1/*", f"{root}/day1/a.bufr"):
+        sizes = {file.address: file.size for file in find_files([address])}
+        assert sizes[f"{root}/day1/a.bufr"] == len(BUFR)
+    store.write_bytes(f"{root}/day1/a.bufr", BUFR * 2)
+    for address in (root, f"{root}/day1/*", f"{root}/day1/a.bufr"):
+        sizes = {file.address: file.size for file in find_files([address])}
+        assert sizes[f"{root}/day1/a.bufr"] == 2 * len(BUFR)
+
+
 @pytest.mark.s3
 def test_an_s3_prefix_need_not_be_a_folder(s3_root: str) -> None:
     put(s3_root)
