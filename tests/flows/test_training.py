@@ -149,10 +149,11 @@ def test_real_soundings_bring_a_forecast_closer_to_the_analysis_of_their_hour(
 def test_analyses_are_closer_to_withheld_soundings_with_values_of_the_reference(
     trained: Path,
 ) -> None:
-    simulated = {"observations.source.simulation": "{}", "cycles": 8}
+    simulated = {"observations.source.simulation": "{}", "cycles": 4}
     document = crossvalidated(trained, "simulated", "losda", **simulated)
-    assert {row["variable"]: row["count"] for row in document["withheld"]} == {"z": 72, "t": 72}
+    assert {row["variable"] for row in document["withheld"]} == {"z", "t"}
     for row in document["withheld"]:
+        assert 30 < row["count"] <= 36 and row["stations"] == 9  # few are far from the background
         assert row["analysis"] < row["background"], row
 
 
