@@ -8,6 +8,7 @@ import torch
 from models.model_error import ModelError, ModelErrorShape, local_forcing
 from models.networks import Topology
 from models.normalization import time_basis
+from models.training.losses import LatentPairs, ModelErrorObjective
 from models.training.trainer import Trainer, TrainingSettings
 
 
@@ -53,12 +54,9 @@ def test_the_climatology_of_the_error_is_found_by_place_and_season(error: ModelE
 
 def test_the_network_learns_an_error_that_depends_on_the_state(error: ModelError) -> None:
     z_b = torch.randn(64, 3, 4, 8)
-    season, features = torch.ones(64, 5), torch.zeros(1, 2, 4, 8)
-    target = -0.5 * z_b
-
-    def loss(generator: torch.Generator) -> torch.Tensor:
-        return (error.flow(z_b, season, features) - target).pow(2).mean()
-
-    trainer = Trainer(error, loss, TrainingSettings(150, learning_rate=1e-2, averaging=0.9))
+    pairs = LatentPairs(z_b, 0.5 * z_b, z_b, torch.zeros(64), torch.ones(64, 5))
+    objective = ModelErrorObjective(error, torch.zeros(1, 2, 4, 8), pairs)
+    settings = TrainingSettings(150, learning_rate=1e-2, averaging=0.9)
+    trainer = Trainer(error, objective, settings)
     trainer.run()
     assert np.mean(trainer.curve[-10:]) < 0.3 * trainer.curve[0]
