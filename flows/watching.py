@@ -6,8 +6,9 @@ year as after a day. Ctrl-C or SIGTERM ends it and leaves the last picture.
 
 import signal
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -186,20 +187,37 @@ def watch(root: str, every: float = EVERY) -> None:
     if not sys.stdout.isatty():
         raise ValueError("--watch needs a terminal; allowed elsewhere: losda status, or --json")
     view, console = StreamsView(root) if is_reprocess(root) else View.of(root), Console()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     picture = view.picture(console.height)
-    try:
+    with _until_signal() as stop:
         with Live(picture, console=console, screen=True, auto_refresh=False) as live:
             live.refresh()
-            while True:
-                time.sleep(every)
+            while not stop.wait(every):
                 try:
                     picture = view.picture(console.height)
                     live.update(picture, refresh=True)
                 except OSError as error:  # storage that does not answer may do so the next time
                     trouble = _line(one_line(error), "bold red")
                     live.update(Group(trouble, picture), refresh=True)
-    except KeyboardInterrupt:
         console.print(picture)
+
+
+@contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C or SIGTERM sets; a second one interrupts what hangs.
+
+    An exception at any instant would be lost in a destructor, where Python drops it.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
