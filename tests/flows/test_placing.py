@@ -239,7 +239,7 @@ def test_a_run_that_never_begins_is_given_up(
     experiment: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = experiment(last="2001-01-03T00:00")
-    monkeypatch.setattr(placing, "NEVER_BEGAN", pd.Timedelta("0.3s"))
+    monkeypatch.setattr(placing, "NEVER_BEGAN", pd.Timedelta("5s"))  # others begin sooner
     lost = list[str]()
 
     def lose(run: FlowRun) -> None:
