@@ -205,7 +205,7 @@ def watch(root: str, every: float = EVERY) -> None:
 def _until_signal() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C or SIGTERM sets; a second one interrupts what hangs.
 
-    An exception at any instant would be lost in a destructor, where Python drops it.
+    So also where SIGINT was ignored from the start, as in what a shell script starts in the background.
     """
     stop = threading.Event()
 
