@@ -25,12 +25,13 @@ CPU = torch.device("cpu")
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def device_of(name: str) -> torch.device:
+def device_of(name: str, setting: str = "device") -> torch.device:
     """Return the device of a setting.
 
     Args:
         name: `auto` for the first CUDA device if there is one and else the processor; or the
             device's name.
+        setting: Name of the setting.
 
     Raises:
         ValueError: There is no such device.
@@ -41,7 +42,7 @@ def device_of(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
         here = ", ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
-        raise ValueError(f"device: {name!r}; allowed here: {here}")
+        raise ValueError(f"{setting}: {name!r}; allowed here: {here}")
     return device
 
 

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import Config
+from models.device import device_of
 from models.forecast import ForecastModel, before, history_of, latest, trajectory, with_history
 from models.foreign.channels import channel, channels_of
 from models.foreign.mapping import StateMap
@@ -188,13 +189,24 @@ class LOSDA:
         return (OrderedDict(head | {name: found[name] for name in AXES}),)
 
     def to(self, device: object) -> "LOSDA":
-        """Return the model; analyses of this interface run on the processor.
+        """Let models and methods compute on a device, and return this.
+
+        States are given and returned on the processor (see `models.device`).
+
+        Args:
+            device: `cpu`, `cuda`, `cuda:N`, or torch's device of that name.
 
         Raises:
-            ValueError: The device is another one.
+            ValueError: There is no such device.
         """
-        if torch.device(str(device)).type != "cpu":
-            raise ValueError(f"device {str(device)!r}: allowed: cpu")
+        asked = torch.device(str(device))
+        if asked.type not in ("cpu", "cuda"):
+            raise ValueError(f"device: {str(asked)!r}; allowed: cpu, cuda, cuda:N")
+        config = self.assimilation.experiment.config
+        if device_of(str(asked)) != device_of(config.device):
+            moved = config.model_copy(update={"device": str(asked)})
+            self.assimilation = Assimilation(moved)
+            self.__dict__.pop("forecast_model", None)
         return self
 
     @property

@@ -11,9 +11,10 @@ import torch
 from torch import distributed
 
 from configs.training import Train
+from models.device import CPU, device_of
 from models.training.processes import ALONE, Processes
 
-__all__ = ["device_of", "join", "leave"]
+__all__ = ["join", "leave", "own_device"]
 
 #: A process may wait as long as the first one needs for forecasts and cycles.
 TIMEOUT = timedelta(days=7)
@@ -35,7 +36,7 @@ def join(settings: Train) -> Processes:
             raise ValueError(
                 f"train.{name}.batch: {batch}; must be a multiple of the {count} processes"
             )
-    device = device_of(settings)
+    device = own_device(settings)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
@@ -50,24 +51,20 @@ def leave(processes: Processes) -> None:
         distributed.destroy_process_group()
 
 
-def device_of(settings: Train) -> torch.device:
+def own_device(settings: Train) -> torch.device:
     """Return the device of this process.
 
     Raises:
-        ValueError: There is no such device.
+        ValueError: There is no such device, or another process has it.
     """
-    asked, there = settings.computing.device, torch.cuda.device_count()
-    if asked == "cpu" or (asked == "auto" and not there):
-        return torch.device("cpu")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    number = local if asked in ("auto", "cuda") else torch.device(asked).index
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and number != local:
+    setting, asked = "train.computing.device", settings.computing.device
+    if asked == "cpu" or (asked == "auto" and device_of(asked) == CPU):
+        return CPU
+    own = int(os.environ.get("LOCAL_RANK", "0"))
+    number = own if asked in ("auto", "cuda") else torch.device(asked).index
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and number != own:
         raise ValueError(
-            f"train.computing.device: {asked!r}; of several processes each takes a device of its "
-            "own, allowed: auto, cpu, cuda"
+            f"{setting}: {asked!r}; of several processes each takes a device of its own, "
+            "allowed: auto, cpu, cuda"
         )
-    if number >= there:
-        allowed = ", ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(there))])
-        name = f"{asked!r} is cuda:{number}" if asked != f"cuda:{number}" else repr(asked)
-        raise ValueError(f"train.computing.device: {name}, which is not here; allowed: {allowed}")
-    return torch.device("cuda", number)
+    return device_of(f"cuda:{number}", setting)

@@ -22,7 +22,7 @@ from models.training.processes import ALONE, Processes
 from models.training.trajectories import Trajectories
 from tasks import training_data as data
 from tasks.training_bench import Bench
-from tasks.training_processes import device_of
+from tasks.training_processes import own_device
 from tasks.training_publish import Publisher
 from tasks.training_steps import fit_climatology, fit_error
 from tasks.workshop import Workshop
@@ -99,7 +99,7 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
     latitude, longitude = np.asarray(spec.grid.latitude), np.asarray(spec.grid.longitude)
     land = torch.from_numpy(land_fraction(latitude, longitude))
     altitude = model.transform.synthesis(model.orography.float())[0, 0]
-    device = device_of(config.train)
+    device = own_device(config.train)
     features = world_features(spec.grid, land, altitude).to(device)
     bench = Bench(workshop, config.train, spec, features, report, device)
     forecast = EmbeddedForecast(model.to(device))
@@ -129,7 +129,7 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
         raise ValueError("train.validation: overlaps train.period; they must be disjoint")
     spec, trajectories = data.period_trajectories(config, period, str(workshop.directory))
     _, validation = data.period_trajectories(config, judged, str(workshop.directory))
-    device = device_of(config.train)
+    device = own_device(config.train)
     features = position_features(spec.grid).to(device)
     bench = Bench(workshop, config.train, spec, features, report, device)
     statistics = fit_climatology(bench, trajectories, functions_of_time(trajectories, spec))

@@ -7,9 +7,11 @@ import pytest
 import torch
 import xarray as xr
 
-from tasks import archive
+from models.device import CPU, MethodOnDevice
+from tasks import archive, components, earth2_assimilation, notebook
 from tasks.earth2_assimilation import LOSDA
 from tasks.earth2_tables import own_table
+from tests.pretend_device import DEVICE, second_device
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -128,6 +130,25 @@ def test_what_does_not_fit_is_one_line(model: LOSDA, finished: Path) -> None:
         with pytest.raises(ValueError, match=words) as error:
             model(state, frame)
         assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="device 'cuda': allowed: cpu"):
-        model.to("cuda")
+
+
+def test_it_computes_on_the_device_that_it_is_told(
+    model: LOSDA, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, table = array(finished, "background", TIMES[0]), observations(finished, TIMES[0])
+    (here,) = model(x, table)
     assert model.to(torch.device("cpu")) is model
+    with pytest.raises(ValueError, match=r"^device: 'cuda'; allowed here: auto, cpu$"):
+        model.to("cuda")
+    with pytest.raises(ValueError, match=r"^device: 'mps'; allowed: cpu, cuda, cuda:N$"):
+        model.to("mps")
+    for module in (components, earth2_assimilation):
+        monkeypatch.setattr(module, "device_of", lambda name: DEVICE if name == "cuda" else CPU)
+    # the stand-in device is one of this thread
+    monkeypatch.setattr(notebook, "as_in_a_cycle", lambda work: work())
+    moved = LOSDA(model.assimilation.experiment.config)
+    with second_device():
+        assert moved.to("cuda") is moved
+        assert isinstance(moved.assimilation.method, MethodOnDevice)
+        (there,) = moved(x, table)
+    np.testing.assert_allclose(there.values, here.values, rtol=1e-6)

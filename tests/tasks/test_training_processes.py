@@ -8,7 +8,7 @@ import torch
 
 from configs.training import Stopping, Train
 from models.training.losses import LatentPairs
-from tasks.training_processes import device_of, join
+from tasks.training_processes import join, own_device
 from tasks.training_steps import held_out
 from tasks.workshop import Workshop
 
@@ -19,31 +19,31 @@ def on(device: str) -> Train:
 
 @pytest.fixture
 def two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
 
 def test_each_process_takes_the_device_of_its_number(
     two_devices: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert str(device_of(on("auto"))) == "cuda:0" and str(device_of(on("cuda:1"))) == "cuda:1"
-    assert str(device_of(on("cpu"))) == "cpu"
+    assert str(own_device(on("auto"))) == "cuda:0" and str(own_device(on("cuda:1"))) == "cuda:1"
+    assert str(own_device(on("cpu"))) == "cpu"
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert str(device_of(on("auto"))) == str(device_of(on("cuda"))) == "cuda:1"
+    assert str(own_device(on("auto"))) == str(own_device(on("cuda"))) == "cuda:1"
     with pytest.raises(ValueError, match=r"'cuda:0'; of several processes each takes a device"):
-        device_of(on("cuda:0"))
+        own_device(on("cuda:0"))
 
 
 def test_devices_that_are_not_there_are_refused(
     two_devices: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        ValueError, match="'cuda:2', which is not here; allowed: auto, cpu, cuda:0"
-    ):
-        device_of(on("cuda:2"))
+    setting = r"^train\.computing\.device: "
+    with pytest.raises(ValueError, match=setting + "'cuda:2'; allowed here: auto, cpu, cuda:0, "):
+        own_device(on("cuda:2"))
     monkeypatch.setenv("LOCAL_RANK", "3")
-    with pytest.raises(ValueError, match="'auto' is cuda:3, which is not here"):
-        device_of(on("auto"))
+    with pytest.raises(ValueError, match=setting + "'cuda:3'; allowed here: auto"):
+        own_device(on("auto"))
 
 
 def test_without_torchrun_a_training_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
