@@ -73,6 +73,8 @@ def client_address(address: str) -> str:
 def explained(address: object) -> Iterator[None]:
     """Turn what the client raises at an address into one line; a missing file stays one.
 
+    What is raised at a local address stays as it is.
+
     Raises:
         ValueError: There are no credentials, or they are refused.
         TimeoutError: No answer came in time, at any try.
@@ -81,6 +83,8 @@ def explained(address: object) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
+        if "://" not in str(address):
+            raise
         raise ValueError(f"{address}: {_refused(str(address))} ({_reason(error)})") from None
     except Exception as error:
         found = _explanation(str(address), error)

@@ -31,7 +31,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from configs import load
 from models.state import StateSpec, Variable
-from tasks import archive, store
+from tasks import archive, object_files, store
 from tasks.remote import s3_options
 from tasks.synthetic_archive import regular_grid
 
@@ -141,7 +141,7 @@ def test_to_disk(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
 def test_to_object_storage(benchmark: BenchmarkFixture, s3_root: str) -> None:
     spec, x = analysis()
     data, root = x.numpy().tobytes(), f"{s3_root}/experiment"
-    client = store._s3()
+    client = object_files.client()
 
     def write_archive(k: int) -> None:
         archive.publish(root, "analysis", spec, START, STEP, START + k * STEP, x)

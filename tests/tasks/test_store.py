@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import time
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import store
+from tasks import local_files, store
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -108,7 +109,7 @@ def test_a_reader_never_sees_a_torn_file_and_a_killed_writer_leaves_none(
 def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(tmp_path: Path) -> None:
     (tmp_path / ".dead.part").write_bytes(b"torn")
     (tmp_path / "file").write_bytes(b"stays")
-    with store._hidden(tmp_path, b"alive") as living:
+    with local_files.hidden(tmp_path, b"alive") as living:
         store.sweep(tmp_path)
         assert sorted(os.listdir(tmp_path)) == sorted([living.name, "file"])
     store.sweep(tmp_path / "missing")
@@ -130,3 +131,14 @@ def test_an_unknown_scheme_is_refused() -> None:
 @pytest.mark.parametrize("address", ["s3://bucket/a", "s3://bucket/a/", "/a", "a/"])
 def test_join_puts_single_slashes(address: str) -> None:
     assert store.join(address, "/b/", "c") == address.rstrip("/") + "/b/c"
+
+
+def test_a_folder_that_is_closed_is_named_and_not_taken_for_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(local_files, "names", closed)
+    with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}'"):
+        store.names(tmp_path)
