@@ -144,6 +144,8 @@ class Emulator(Optimized):
     """Residual blocks."""
     batch: Count = 64
     """Forecasts for each step."""
+    noise: Annotated[float, Field(ge=0)] = 0.3
+    """Disturbance of the initial states, in standard deviations of the anomalies: the analyses'."""
     evaluate_every: Count = 50
     """Iterations between evaluations on the validation period; the best weights are kept."""
     patience: Count = 4

@@ -1,5 +1,6 @@
 """The training step of the learned forecast model."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -7,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.emulator import Emulator, EmulatorShape
@@ -19,12 +21,16 @@ from tasks.training_bench import CURVE, VALIDATION_CURVE, Bench
 
 __all__ = ["fit_emulator"]
 
+#: Values of states [1] that are kept in memory; more are read where they are needed.
+IN_MEMORY = 2**26
+
 
 def fit_emulator(
     bench: Bench,
     spec: StateSpec,
     statistics: Statistics,
     trajectories: tuple[Trajectories, Trajectories],
+    features: Tensor | None = None,
 ) -> tuple[Emulator, dict[str, dict[str, float]]]:
     """Train the emulator, or load the trained one; return it and its errors in validation.
 
@@ -32,14 +38,15 @@ def fit_emulator(
         bench: What all steps share.
         spec: Layout of the states.
         statistics: Climatology and anomaly size.
-        trajectories: Training and validation states, one stream each.
+        trajectories: Training and validation states.
+        features: What tells the places apart [1]; their position on the sphere if not given.
     """
     periods = [span(t) for t in trajectories]
     x = all_states(trajectories)
     times = [time for t in trajectories for time in times_of(t)]
     hours = int(trajectories[0].step / pd.Timedelta(hours=1))
     options = bench.settings.emulator
-    names = {"hidden", "blocks", "batch", "evaluate_every", "patience"}
+    names = {"hidden", "blocks", "batch", "noise", "evaluate_every", "patience"}
     settings = EmulatorSettings(periods[0], periods[1], hours, **options.model_dump(include=names))
     own = settings.optimizer
     optimizer = replace(
@@ -52,7 +59,7 @@ def fit_emulator(
     def make() -> dict[str, Tensor]:
         parts = x, times, statistics, spec, settings
         run = partial(bench.run, "emulator")
-        trained = train_emulator(*parts, run, bench.processes)
+        trained = train_emulator(*parts, run, bench.processes, features)
         curves = {
             CURVE: torch.tensor(trained.training_curve),
             VALIDATION_CURVE: torch.tensor(trained.validation_curve, dtype=torch.float64),
@@ -69,8 +76,14 @@ def fit_emulator(
 
 
 def times_of(t: Trajectories) -> list[pd.Timestamp]:
-    """Return the times of a single stream."""
-    return t.times(np.arange(t.length), np.zeros(t.length, np.int64))
+    """Return the times of all states, stream after stream."""
+    return t.times(*positions(t))
+
+
+def positions(t: Trajectories) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return step and stream of all states, stream after stream."""
+    j, i = np.divmod(np.arange(t.streams * t.length), t.length)
+    return i, j
 
 
 def shares(scores: dict[str, dict[str, float]], statistics: Statistics) -> dict[str, float]:
@@ -83,35 +96,35 @@ def shares(scores: dict[str, dict[str, float]], statistics: Statistics) -> dict[
 
 
 class JoinedSeries:
-    """Single streams one after the other, read where they are indexed."""
+    """The states of several trajectories, stream after stream, read where they are indexed."""
 
     def __init__(self, trajectories: Sequence[Trajectories]) -> None:
-        """Join streams."""
+        """Join trajectories."""
         self.trajectories = trajectories
 
     def __getitem__(self, index: Tensor, /) -> Tensor:
         """Return the states at some positions [SI]."""
-        first, parts = 0, []
-        for t in self.trajectories:
-            own = (index >= first) & (index < first + t.length)
-            parts.append((own, t, (index[own] - first).numpy()))
-            first += t.length
+        first = 0
         x = torch.empty(len(index), *self.trajectories[0].states.shape[2:])
-        for own, t, i in parts:
-            if len(i):
-                x[own] = t.x(i, np.zeros(len(i), np.int64))
+        for t in self.trajectories:
+            count = t.streams * t.length
+            own = (index >= first) & (index < first + count)
+            if own.any():
+                j, i = np.divmod((index[own] - first).numpy(), t.length)
+                x[own] = t.x(i, j)
+            first += count
         return x
 
 
 def all_states(trajectories: Sequence[Trajectories]) -> Tensor | StateSeries:
-    """Return the states of single streams, as a tensor if they are in memory."""
-    if any(isinstance(t.states, BatchedStates) for t in trajectories):
+    """Return the states stream after stream, as a tensor if they are few and in memory."""
+    values = sum(math.prod(t.states.shape) for t in trajectories)
+    if values > IN_MEMORY or any(isinstance(t.states, BatchedStates) for t in trajectories):
         return JoinedSeries(trajectories)
-    index = [(t, np.arange(t.length), np.zeros(t.length, np.int64)) for t in trajectories]
-    return torch.cat([t.x(i, j) for t, i, j in index])
+    return torch.cat([t.x(*positions(t)) for t in trajectories])
 
 
 def span(t: Trajectories) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first and the last time of a single stream."""
+    """Return the first and the last time."""
     times = times_of(t)
-    return times[0], times[-1]
+    return min(times), max(times)

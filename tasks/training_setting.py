@@ -1,7 +1,7 @@
 """What a training works with: bench, training world and validation world, for either reference."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from configs import Config
 from configs.data import NatureReference
 from configs.forecast import EmulatorForecast, ForeignForecast
-from models.emulator import Emulator
+from models.emulator import Emulator, sphere_coordinates
 from models.features import position_features, world_features
 from models.forecast import ForecastModel, Persistence, history_of
 from models.normalization import Statistics
@@ -28,6 +28,8 @@ from tasks.training_steps import fit_climatology, fit_error
 from tasks.workshop import Workshop
 
 __all__ = ["Setting", "open_setting"]
+
+Extra = dict[str, tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], dict[str, Any]]]
 
 DAY = pd.Timedelta(days=1)
 #: Leaves room for 100 judged cycles, their first forecast and the dates that are drawn.
@@ -53,9 +55,7 @@ class Setting:
     world: World
     validation: World
     data: dict[str, Any]
-    extra: dict[str, tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], dict[str, Any]]] = (
-        field(default_factory=dict)
-    )
+    extra: Extra = field(default_factory=dict)
     judged_fractions: tuple[float, ...] = (0.01, 0.05, 0.10)
 
     def publish(self, publisher: Publisher) -> None:
@@ -102,18 +102,24 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
     device = own_device(config.train)
     features = world_features(spec.grid, land, altitude).to(device)
     bench = Bench(workshop, config.train, spec, features, report, device)
-    forecast = EmbeddedForecast(model.to(device))
     statistics = fit_climatology(bench, trajectories, 7)
+    forecast: ForecastModel = EmbeddedForecast(model.to(device))
+    extra: Extra = {}
+    if isinstance(config.forecast_model, EmulatorForecast):
+        both = (trajectories, validation)
+        place = torch.cat([sphere_coordinates(spec.grid), features[2:].cpu()])
+        forecast, extra = learned_forecast(bench, config, spec, statistics, both, place)
     first = World(trajectories, forecast, statistics, bench.area)
     statistics = fit_error(bench, first, 4, 30)
+    forecast = with_statistics(forecast, statistics)
     nature = config.train.nature.model_dump(mode="json")
     return Setting(
         config,
         bench,
-        replace(first, statistics=statistics),
+        World(trajectories, forecast, statistics, bench.area),
         World(validation, forecast, statistics, bench.area),
         {"reference": "nature run", "first_year": data.FIRST_YEAR, **nature},
-        {"world": (starts, {"truncation": 31}, {}, {"segments": data.SEGMENTS})},
+        {"world": (starts, {"truncation": 31}, {}, {"segments": data.SEGMENTS}), **extra},
     )
 
 
@@ -137,8 +143,7 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
     statistics = fit_error(bench, first, steps, config.train.error_forecasts)
-    if isinstance(forecast, Emulator):
-        forecast = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics).to(device)
+    forecast = with_statistics(forecast, statistics)
     network = config.observations.network
     fraction = getattr(network, "fraction", 0.05)
     return Setting(
@@ -156,6 +161,14 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     )
 
 
+def with_statistics(forecast: ForecastModel, statistics: Statistics) -> ForecastModel:
+    """Return a forecast model with the final statistics, if it holds any."""
+    if not isinstance(forecast, Emulator):
+        return forecast
+    emulator = Emulator.from_tensors(forecast.shape, forecast.tensors(), statistics)
+    return emulator.to(statistics.std.device)
+
+
 def functions_of_time(trajectories: Trajectories, spec: StateSpec) -> int:
     """Return how many functions of time a single stream can tell apart: mean, seasons, hours."""
     if trajectories.length * trajectories.step < pd.Timedelta(days=360):
@@ -170,7 +183,8 @@ def learned_forecast(
     spec: StateSpec,
     statistics: Statistics,
     trajectories: tuple[Trajectories, Trajectories],
-) -> tuple[ForecastModel, dict[str, Any]]:
+    features: Tensor | None = None,
+) -> tuple[ForecastModel, Extra]:
     """Return the forecast model of a configuration, trained if it is learned."""
     if isinstance(config.forecast_model, ForeignForecast):
         return foreign_forecast(config, statistics, spec), {}
@@ -179,12 +193,10 @@ def learned_forecast(
     from tasks.training_emulator import fit_emulator
     from tasks.training_pictures import loss_summaries
 
-    emulator, errors = fit_emulator(bench, spec, statistics, trajectories)
+    emulator, errors = fit_emulator(bench, spec, statistics, trajectories, features)
     loss = loss_summaries(bench.workshop.directory)["emulator"]
     scores: dict[str, Any] = {**errors, "loss": loss}
-    extra: dict[str, Any] = {
-        "emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})
-    }
+    extra: Extra = {"emulator": (emulator.tensors(), emulator.shape.to_dict(), scores, {})}
     return emulator, extra
 
 

@@ -104,6 +104,7 @@ def train_emulator(
     settings: EmulatorSettings,
     run: Callable[[Trainer], None] = Trainer.run,
     processes: Processes = ALONE,
+    features: Float[Tensor, "feature lat lon"] | None = None,
 ) -> TrainedEmulator:
     """Train an emulator.
 
@@ -115,11 +116,12 @@ def train_emulator(
         settings: How to train.
         run: Runs the trainer, perhaps from where it was interrupted.
         processes: Those that train together.
+        features: What tells the places apart [1]; their position on the sphere if not given.
 
     Raises:
         ValueError: A period does not hold enough states one native step apart.
     """
-    emulator = create_emulator(statistics, spec, settings)
+    emulator = create_emulator(statistics, spec, settings, features)
     samples = Samples(emulator, x, times, spec)
     objective = EmulatorObjective(samples, settings)
     fit_linear_part(samples, settings)
@@ -212,13 +214,17 @@ def validation(
 
 
 def create_emulator(
-    statistics: Statistics, spec: StateSpec, settings: EmulatorSettings
+    statistics: Statistics,
+    spec: StateSpec,
+    settings: EmulatorSettings,
+    features: Float[Tensor, "feature lat lon"] | None = None,
 ) -> Emulator:
     """Create the untrained emulator; its random weights depend on the seed alone."""
+    place = sphere_coordinates(spec.grid) if features is None else features
     shape = EmulatorShape.of(spec, statistics, settings.hours, settings.hidden, settings.blocks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.optimizer.seed)
-        emulator = Emulator(shape, statistics, sphere_coordinates(spec.grid))
+        emulator = Emulator(shape, statistics, place)
     return emulator.to(statistics.std.device)
 
 
