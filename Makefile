@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 2
 # glibc keeps freed buffers instead of returning them: 1.5 to 2 times faster model steps
 export MALLOC_MMAP_THRESHOLD_ := 33554432
@@ -26,8 +27,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# the files side by side, each process with one thread
 test: install lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 # the whole of `losda up`, for real: minutes
 services: install
