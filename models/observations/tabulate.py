@@ -171,10 +171,13 @@ def _humidity(reports: Reports, pressure: Array) -> _Candidate:
         convert.relative_to_specific_humidity(relative, temperature, pressure),
     ):
         q = np.where(np.isnan(q), other, q)
+    quality = np.zeros(len(reports), np.int64)
+    for name in reversed(names):  # the mark of the one that counts
+        if name in reports.quality:
+            quality = np.where(np.isnan(reports.of(name)), quality, reports.quality[name])
     reported = _has(own, dewpoint, relative)
     lost = reported & np.isnan(q)
     dry = lost & np.isnan(dewpoint) & np.isnan(temperature)
-    quality = next((reports.quality[n] for n in names if n in reports.quality), None)
     reasons = (
         ("no pressure to convert humidity with", lost & np.isnan(pressure)),
         ("no temperature to convert humidity with", dry),
@@ -198,12 +201,12 @@ def _wind(reports: Reports, no_pressure: NDArray[np.bool_]) -> dict[str, _Candid
         ("speed is negative or infinite", polar & ((speed < 0) | np.isinf(speed))),
         ("direction is not 0 to 360", polar & (turned | np.isinf(direction)) & ~calm),
     )
-    quality = reports.quality.get("wind_speed", reports.quality.get("u"))
+    marks = reports.quality
     return {
         name: _Candidate(
             np.where(polar, from_polar, own),
             _has(own) | (polar & _has(speed, direction)),
-            quality,
+            marks.get("wind_speed", marks.get(name, marks.get("u"))),
             reasons,
         )
         for name, own, from_polar in zip("uv", (u, v), components, strict=True)
@@ -215,8 +218,10 @@ def _station_pressure(reports: Reports) -> _Candidate:
     setting = convert.altimeter_to_station_pressure(altimeter, reports.elevation)
     from_setting = np.isnan(station)
     values = np.where(from_setting, setting, station)
-    names = ("station_pressure", "altimeter")
-    quality = next((reports.quality[n] for n in names if n in reports.quality), None)
+    marks = [reports.quality.get(name) for name in ("station_pressure", "altimeter")]
+    quality = marks[0] if marks[1] is None else marks[1]
+    if marks[0] is not None and marks[1] is not None:
+        quality = np.where(from_setting, marks[1], marks[0])
     lost = from_setting & np.isnan(setting) & ~np.isnan(altimeter)
     reason = ("altimeter setting without elevation", lost & np.isnan(reports.elevation))
     return _Candidate(values, _has(station, altimeter), quality, (reason,))

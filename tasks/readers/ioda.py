@@ -104,6 +104,9 @@ def _reports(dataset: "netCDF4.Dataset", part: slice, type_: str, account: Accou
         marks = next((m for group in QUALITY if (m := _of(dataset, group, name))), None)
         if marks is not None:
             quality[known.quantity] = np.nan_to_num(values(marks, part)).astype(np.int64)
+    if {"wind_speed", "wind_direction"} <= quality.keys():
+        both = quality["wind_speed"], quality["wind_direction"]
+        quality["wind_speed"] = np.maximum(*both)  # NCEP's marks: larger is worse
     for name, known in COORDINATES.items():
         if name in meta and not (surface and known.quantity == "height"):
             found[known.quantity] = si(meta[name], part, known.kind, known.unit)

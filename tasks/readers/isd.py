@@ -2,7 +2,7 @@
 
 Read are the control and the mandatory data section and, of the groups, MA1 (altimeter setting and
 station pressure) and SA1 (sea temperature). Quality codes are digits or letters: `quality` is the
-digit, or 10 for A to 35 for Z.
+digit, or 10 for A to 35 for Z; of a wind the worse of speed and direction.
 
 References:
     | NOAA NCEI (2018), Federal Climate Complex data documentation for integrated surface data
@@ -19,6 +19,7 @@ from models.units import to_si
 from tasks.readers.account import Account, Batch, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import Line, fields, lines, numbers, utc
+from tasks.readers.marks import worse
 
 __all__ = ["read_isd"]
 
@@ -27,6 +28,7 @@ FORM = re.compile(r"\d{4}.{6}.{5}\d{8}\d{4}")
 TYPES = {"FM-12": "synop", "FM-13": "ship", "FM-15": "metar", "FM-16": "metar", "FM-18": "buoy"}
 PRESSURES = re.compile(r"MA1(\d{5})(.)(\d{5})(.)")
 SEA = re.compile(r"SA1([+-]\d{3})(.)")
+GOOD_TO_BAD = (2, 6, 3, 7)
 OPTIONAL = {"AA1": "precipitation", "OC1": "wind gust", "GA1": "cloud layers", "AJ1": "snow depth"}
 
 
@@ -87,10 +89,11 @@ def _reports(texts: list[str], account: Account) -> Reports:
         "sea_temperature": to_si(_of(sea, 1, 10.0, 999.0), "degC", "temperature"),
     }
     quality = {
-        "wind_speed": _flags(texts, 70),
+        "wind_speed": worse(_flags(texts, 70), _flags(texts, 64), GOOD_TO_BAD),
         "temperature": _flags(texts, 93),
         "dewpoint": _flags(texts, 99),
         "sea_level_pressure": _flags(texts, 105),
+        "altimeter": np.array([_flag(m[2]) if m else 0 for m in pressures], np.int64),
         "station_pressure": np.array([_flag(m[4]) if m else 0 for m in pressures], np.int64),
         "sea_temperature": np.array([_flag(m[2]) if m else 0 for m in sea], np.int64),
     }

@@ -2,7 +2,8 @@
 
 The kind of file is seen by its variables. The quality descriptors (variables …DD) go to `quality`:
 0 Z no check, 1 C passed stage 1, 2 S stages 1 and 2, 3 V stages 1 to 3, 4 X failed stage 1, 5 Q
-failed stage 2 or 3, 6 G accepted by hand, 7 B rejected by hand, 8 I interpolated.
+failed stage 2 or 3, 6 G accepted by hand, 7 B rejected by hand, 8 I interpolated. A position, a time or
+a height of an aircraft that was rejected rejects all values of its report.
 
 References:
     | NOAA NCEP MADIS, Quality control, https://madis.ncep.noaa.gov/madis_qc.shtml
@@ -18,6 +19,7 @@ from models.observations.reports import Reports
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.madis_profiles import profiler_reports, sounding_reports
+from tasks.readers.marks import worse
 from tasks.readers.netcdf import Variable, flags, open_netcdf, si, strings, times, values
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTORS", "read_madis"]
 
 DESCRIPTORS = ("Z", "C", "S", "V", "X", "Q", "G", "B", "I")
+GOOD_TO_BAD = tuple(DESCRIPTORS.index(letter) for letter in "GVSCZIQXB")
+BAD = tuple(DESCRIPTORS.index(letter) for letter in "IQXB")
 BATCH = 20_000
 
 
@@ -110,7 +114,7 @@ def read_madis(file: File) -> Iterator[Batch]:
                     yield batch_of(reports, source, account, "level")
                     account = Account()
             elif "uComponent" in present:
-                reports = profiler_reports(dataset, part, account, DESCRIPTORS)
+                reports = profiler_reports(dataset, part, account, DESCRIPTORS, GOOD_TO_BAD)
                 yield batch_of(reports, source, account, "level")
             else:
                 names = ", ".join(list(present)[:5])
@@ -126,8 +130,13 @@ def _reports(dataset: "netCDF4.Dataset", form: Form, part: slice, account: Accou
             found[name] = si(variables[own], part, kind)
             if f"{own}DD" in variables:
                 quality[name] = flags(variables[f"{own}DD"], part, DESCRIPTORS)
-    if "wind_direction" in quality:  # the worse of the two
-        quality["wind_speed"] = np.maximum(quality["wind_speed"], quality["wind_direction"])
+    if "wind_direction" in quality:
+        both = quality["wind_speed"], quality["wind_direction"]
+        quality["wind_speed"] = worse(*both, GOOD_TO_BAD)
+    place = _place_marks(variables, form, part)
+    quality = {
+        name: worse(quality.get(name, np.zeros(size, np.int64)), place, BAD) for name in found
+    }
     for own, what in form.noted.items():
         if own in variables:
             count = int(np.isfinite(values(variables[own], part)).sum())
@@ -144,6 +153,16 @@ def _reports(dataset: "netCDF4.Dataset", form: Form, part: slice, account: Accou
         found,
         quality,
     )
+
+
+def _place_marks(variables: Mapping[str, Variable], form: Form, part: slice) -> NDArray[np.int64]:
+    """Return the worst mark of where and when the reports are."""
+    marks = np.zeros(part.stop - part.start, np.int64)
+    height = form.quantities.get("pressure_altitude", ("", ""))[0]
+    for own in (form.latitude, form.longitude, form.time, height):
+        if f"{own}DD" in variables:
+            marks = worse(marks, flags(variables[f"{own}DD"], part, DESCRIPTORS), BAD)
+    return marks
 
 
 def _numbered(variable: Variable, part: slice) -> NDArray[np.object_]:

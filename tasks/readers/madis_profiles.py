@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.observations.conversions import GRAVITY
 from models.observations.reports import Reports
 from tasks.readers.account import Account
+from tasks.readers.marks import worse
 from tasks.readers.netcdf import flags, si, strings, times, values
 
 if TYPE_CHECKING:
@@ -84,14 +85,19 @@ def _sounding_values(own: dict[str, Array]) -> dict[str, Array]:
 
 
 def profiler_reports(
-    dataset: "netCDF4.Dataset", part: slice, account: Account, letters: Sequence[str]
+    dataset: "netCDF4.Dataset",
+    part: slice,
+    account: Account,
+    letters: Sequence[str],
+    good_to_bad: Sequence[int],
 ) -> Reports:
     """Return the winds of profilers; their levels are heights above the station."""
     variables = dataset.variables
     u, v = si(variables["uComponent"], part, "speed", "m/s"), values(variables["vComponent"], part)
-    marks = np.maximum(
+    marks = worse(
         flags(variables["uComponentDD"], part, letters),
         flags(variables["vComponentDD"], part, letters),
+        good_to_bad,
     )
     height = si(variables["levels"], part, "length")
     elevation = values(variables["staElev"], part)

@@ -32,28 +32,28 @@ REJECTED: dict[str, frozenset[int]] = {
     "madis": frozenset((4, 5, 7)),
     "isd": frozenset((3, 7)),
     "ioda": frozenset(range(4, 16)),
-    "odb": frozenset(n for n in range(16) if n & 0b1100),
 }
 SUSPECT: dict[str, frozenset[int]] = {
     NCEP: frozenset((3,)),
     "madis": frozenset((8,)),
     "isd": frozenset((2, 6)),
     "ioda": frozenset((3,)),
-    "odb": frozenset(n for n in range(16) if n & 0b0010),
 }
+
+REJECTED_BITS, SUSPECT_BITS = {"odb": 0b1100}, {"odb": 0b0010}
 
 
 def flagged(table: pd.DataFrame) -> Rows:
     """Tell which rows their provider rejected."""
-    return _marked(table, REJECTED)
+    return _marked(table, REJECTED, REJECTED_BITS)
 
 
 def suspects(table: pd.DataFrame) -> Rows:
     """Tell which rows their provider calls suspect."""
-    return _marked(table, SUSPECT)
+    return _marked(table, SUSPECT, SUSPECT_BITS)
 
 
-def _marked(table: pd.DataFrame, marks: dict[str, frozenset[int]]) -> Rows:
+def _marked(table: pd.DataFrame, marks: dict[str, frozenset[int]], bits: dict[str, int]) -> Rows:
     codes, names = pd.factorize(table["source"])
     form = np.array([str(name).partition(":")[0] for name in names] + [""], object)[codes]
     if "report_code" in table:
@@ -62,4 +62,6 @@ def _marked(table: pd.DataFrame, marks: dict[str, frozenset[int]]) -> Rows:
     found = np.zeros(len(table), bool)
     for name, bad in marks.items():
         found |= (form == name) & np.isin(quality, list(bad))
+    for name, mask in bits.items():
+        found |= (form == name) & (quality & mask != 0)
     return found

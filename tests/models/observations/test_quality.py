@@ -121,6 +121,12 @@ def test_station_pressure_must_fit_its_elevation() -> None:
     assert not unfitting_pressures(table.assign(variable="msl", elev=height + 1200)).any()
 
 
+def test_all_bits_of_an_odb_status_are_looked_at() -> None:
+    table = rows(4, source="odb:x", quality=np.array([1 + 64, 4 + 64, 8 + 512, 2 + 16]))
+    assert flagged(table).tolist() == [False, True, True, False]
+    assert suspects(table).tolist() == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("source", "code", "bad", "doubtful"),
     [

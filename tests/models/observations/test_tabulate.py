@@ -49,6 +49,25 @@ def test_a_surface_report_becomes_one_row_a_value() -> None:
     assert table["error"].isna().all() and (table["quality"] == 0).all()
 
 
+def test_a_value_has_the_mark_of_what_it_comes_from() -> None:
+    nan = np.nan
+    own = reports(
+        2,
+        station_pressure=[99_000.0, nan],
+        altimeter=[101_000.0, 101_325.0],
+        specific_humidity=[nan, 0.005],
+        dewpoint=[275.0, 270.0],
+        u=[1.0, 2.0],
+        v=[3.0, 4.0],
+    )
+    marks = {"station_pressure": [1, 2], "altimeter": [3, 4], "u": [5, 6], "v": [7, 8]}
+    marks |= {"specific_humidity": [9, 10], "dewpoint": [11, 12]}
+    own.quality = {name: np.array(own, np.int64) for name, own in marks.items()}
+    table = tabulate(own, "test").table
+    found = table.groupby("variable")["quality"].apply(list).to_dict()
+    assert found == {"sp": [1, 4], "q2m": [11, 10], "u10": [5, 6], "v10": [7, 8]}
+
+
 def test_pressure_comes_from_altimeter_or_sea_level_or_height() -> None:
     setting = tabulate(reports(temperature=[280.0], altimeter=[101_325.0]), "test").table
     assert row(setting, "sp")["pres"] == pytest.approx(height_to_pressure(np.array([100.0]))[0])

@@ -1,5 +1,6 @@
 """MADIS extracts; IODA, ODB-2 and Parquet files written by the test."""
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyodc
 import pytest
 
 from models.observations.conversions import height_to_pressure, wind_components
+from models.observations.quality.flags import flagged
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reading import counts, read, value
@@ -39,8 +41,6 @@ def test_madis_known_counts(name: str) -> None:
 
 
 def test_madis_values_are_those_of_the_file(tmp_path: Path) -> None:
-    import gzip
-
     path = tmp_path / "acars.nc"
     path.write_bytes(gzip.decompress((MADIS / "2005082600_acars.nc.gz").read_bytes()))
     table, _ = read(path)
@@ -65,6 +65,37 @@ def test_madis_letters_are_kept() -> None:
     table, _ = read(MADIS / "2005082600_metar.nc.gz")
     marks = table[table["variable"] == "q2m"]["quality"].value_counts().to_dict()
     assert marks == {3: 45, 5: 1}  # V, Q
+
+
+def test_what_madis_says_of_a_place_counts_for_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "acars.nc"
+    path.write_bytes(gzip.decompress((MADIS / "2005082600_acars.nc.gz").read_bytes()))
+    sound, _ = read(path)
+    assert not sound["quality"].isin([4, 5, 7]).any()
+    with netCDF4.Dataset(path, "a") as file:
+        both = ~np.ma.getmaskarray(file["temperature"][:]) & ~np.ma.getmaskarray(
+            file["windSpeed"][:]
+        )
+        first, second, third, fourth, *_ = np.flatnonzero(both)
+        file["longitudeDD"][first] = "X"
+        file["altitudeDD"][second] = "Q"
+        file["temperatureDD"][second] = "B"
+        file["windDirDD"][third], file["windSpeedDD"][third] = "Q", "G"
+        file["latitudeDD"][fourth] = "C"
+        times = [pd.Timestamp(int(file["timeObs"][n]), unit="s") for n in (first, second, third)]
+        names = [
+            b"".join(file["en_tailNumber"][n].compressed()).decode().strip("\0 ")
+            for n in (first, second, third)
+        ]
+    table, _ = read(path)
+    own = [
+        table[(table["time"] == time) & (table["station"] == name)].set_index("variable")
+        for time, name in zip(times, names, strict=True)
+    ]
+    assert (own[0]["quality"] == 4).all() and len(own[0]) >= 1
+    assert own[1].loc["t", "quality"] == 7 and set(own[1]["quality"]) <= {5, 7}
+    assert own[2].loc["u", "quality"] == 5 and own[2].loc["t", "quality"] != 5
+    assert flagged(table).sum() == len(own[0]) + len(own[1]) + 2
 
 
 def test_madis_soundings_a_day_late_are_turned_back() -> None:
@@ -99,6 +130,8 @@ def write_ioda(path: Path, unit: str = "K") -> None:
         put(observed, "ozoneProfile", "f4", [1.0, 2.0, 3.0])
         put(error, "airTemperature", "f4", [1.2, 1.5, fill], "K")
         put(marks, "airTemperature", "i4", [2, 3, 15])
+        put(marks, "windEastward", "i4", [1, 2, 15])
+        put(marks, "windNorthward", "i4", [4, 15, 2])
 
 
 def test_ioda_by_hand(tmp_path: Path) -> None:
@@ -109,6 +142,8 @@ def test_ioda_by_hand(tmp_path: Path) -> None:
     assert (t["observation"], t["error"], t["quality"]) == (250.0, pytest.approx(1.2), 2)
     assert (t["lon"], t["pres"], t["station"], t["type"]) == (190.0, 50_000.0, "A1", "sondes")
     assert value(table, "u", -1)["time"] == pd.Timestamp("2020-01-01T02:00")
+    assert table.loc[table["variable"] == "u", "quality"].tolist() == [1, 2, 15]
+    assert table.loc[table["variable"] == "v", "quality"].tolist() == [4, 2]
     assert account.left["other value", "ozoneProfile: no variable of the table"] == 3
 
 

@@ -123,6 +123,15 @@ def test_isd_damaged_lines_are_named(tmp_path: Path, bad: str) -> None:
     assert account.damaged[0][0] == len(ISD) + 1
 
 
+def test_isd_marks_of_a_wind_and_of_an_altimeter_are_kept(tmp_path: Path) -> None:
+    line = ISD.replace("2805N00575", "2803N00575").replace("MA1101425101355", "MA1101426999999")
+    (tmp_path / "isd").write_text(f"{line}\n")
+    table, _ = read(tmp_path / "isd")
+    assert value(table, "u10")["quality"] == value(table, "v10")["quality"] == 3
+    assert value(table, "sp")["quality"] == 6
+    assert value(table, "t2m")["quality"] == 1
+
+
 def test_igra_by_hand(tmp_path: Path) -> None:
     (tmp_path / "USM00072201-data.txt").write_text(IGRA)
     table, account = read(tmp_path / "USM00072201-data.txt")
