@@ -14,6 +14,7 @@ from tasks.readers.reading import FileAccount, read_files
 __all__ = ["document_of", "ingest_files", "print_ingest"]
 
 SHOWN = 10
+FIELD, NAMED = "field", 3
 
 
 def ingest_files(addresses: Sequence[str], form: str | None, out: str | None) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def print_ingest(document: Mapping[str, Any]) -> None:
     left = [
         {"left out": reason, "of": what, "count": str(count)}
         for what, reasons in document["left"].items()
-        for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
+        for reason, count in _most_first(_summed(reasons) if what == FIELD else reasons)
     ]
     damaged = [
         {"left out": reason, "of": "damaged message or line", "count": str(count)}
@@ -104,7 +105,23 @@ def print_ingest(document: Mapping[str, Any]) -> None:
     if left or damaged:
         sys.stdout.write("\n")
         print_rows([*left, *damaged], "left out, by reason")
+    for one in document["unread"][:SHOWN]:
+        sys.stdout.write(f"not read: {one['file']}: {one['reason']}\n")
     for one in document["damaged"]["messages"][:SHOWN]:
         sys.stdout.write(f"damaged: {one['file']} at byte {one['offset']}: {one['reason']}\n")
     if document["out"]:
         sys.stdout.write(f"\ntable  {document['out']}\n")
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: -item[1])
+
+
+def _summed(fields: Mapping[str, int]) -> dict[str, int]:
+    """Return many fields as one, with the names of the most frequent."""
+    names = [name.removesuffix(": not read") for name, _ in _most_first(fields)[:NAMED]]
+    few = len(fields) <= NAMED
+    text = f"not read: {', '.join(names)}{'' if few else ', … (all: --json)'}"
+    return {
+        f"{len(fields)} {'field' if len(fields) == 1 else 'fields'} {text}": sum(fields.values())
+    }

@@ -35,13 +35,15 @@ class Decoded:
         block: One row per subset.
         messages: The messages.
         message: Index of each row's message.
-        whole: Whether all was read; False if quality information behind the data was not.
+        plan: What was read of each subset, and what was not.
+        tables: Names and units of its elements.
     """
 
     block: Block
     messages: tuple[Message, ...]
     message: NDArray[np.int64]
-    whole: bool = True
+    plan: Plan
+    tables: Tables
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def decode(
         except Unsupported as error:
             yield from (Left(message, str(error)) for message in members)
             continue
-        yield from _group(plan, compressed, members, descriptors)
+        yield from _group(plan, own, compressed, members, descriptors)
 
 
 @lru_cache(maxsize=1024)
@@ -80,26 +82,26 @@ def _plan(descriptors: bytes, tables: Tables, wanted: frozenset[int], stop: bool
 
 
 def _group(
-    plan: Plan, compressed: bool, members: list[Message], descriptors: bytes
+    plan: Plan, tables: Tables, compressed: bool, members: list[Message], descriptors: bytes
 ) -> Iterator[Decoded | Damage | Left]:
     if not plan.least:
         yield from (Left(message, "no data in its template") for message in members)
     elif compressed:
         for message in members:
-            yield _compressed(plan, message)
+            yield _compressed(plan, tables, message)
     else:
         counted = unpacked(descriptors[:2]) == [BYTE_COUNT]
         try:
-            yield from _uncompressed(plan, members, STEPS, counted)
+            yield from _uncompressed(plan, tables, members, STEPS, counted)
         except TooMuch:
             for message in members:
                 try:
-                    yield from _uncompressed(plan, [message], STEPS_ALONE, counted)
+                    yield from _uncompressed(plan, tables, [message], STEPS_ALONE, counted)
                 except TooMuch:
                     yield Damage(message.offset, MUCH)
 
 
-def _compressed(plan: Plan, message: Message) -> Decoded | Damage:
+def _compressed(plan: Plan, tables: Tables, message: Message) -> Decoded | Damage:
     data = message.data[message.start : message.end]
     try:
         block = read_compressed(plan, data, message.subsets, STEPS_ALONE)
@@ -107,11 +109,11 @@ def _compressed(plan: Plan, message: Message) -> Decoded | Damage:
         return Damage(message.offset, OVERRUN)
     except TooMuch:
         return Damage(message.offset, MUCH)
-    return Decoded(block, (message,), np.zeros(block.rows, np.int64), plan.whole)
+    return Decoded(block, (message,), np.zeros(block.rows, np.int64), plan, tables)
 
 
 def _uncompressed(
-    plan: Plan, members: list[Message], steps: int, counted: bool
+    plan: Plan, tables: Tables, members: list[Message], steps: int, counted: bool
 ) -> Iterator[Decoded | Damage]:
     data = b"".join(message.data[message.start : message.end] for message in members)
     sizes = np.array([8 * (message.end - message.start) for message in members], np.int64)
@@ -131,7 +133,7 @@ def _uncompressed(
     good = np.flatnonzero(~(lanes.bad | spare)[block.parent])
     if len(good):
         kept = block if len(good) == block.rows else block.take(good)
-        yield Decoded(kept, tuple(members), kept.parent, plan.whole)
+        yield Decoded(kept, tuple(members), kept.parent, plan, tables)
 
 
 def _in_turn(

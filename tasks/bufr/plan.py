@@ -71,12 +71,23 @@ Node = Read | Skip | Repeat
 
 @dataclass(frozen=True)
 class Plan:
-    """Nodes of one subset; `whole` unless it stops before quality information."""
+    """Nodes of one subset.
+
+    Attributes:
+        nodes: What is read, one after the other.
+        width: Bits of a subset if they are always as many.
+        least: Least bits of a subset.
+        whole: False if it stops before quality information.
+        unread: Elements that are skipped, in their order, each once.
+        associated: Whether associated fields (operator 2 04) are skipped.
+    """
 
     nodes: tuple[Node, ...]
     width: int | None
     least: int
     whole: bool = True
+    unread: tuple[int, ...] = ()
+    associated: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,8 @@ class _Compiler:
         self.operators = _Operators()
         self.budget = MOST_DESCRIPTORS
         self.local_width = 0
+        self.unread: dict[int, None] = {}
+        self.associated = False
 
     def nodes(self, queue: deque[int], top: bool = False) -> tuple[Node, ...]:
         found: list[Node] = []
@@ -173,6 +186,7 @@ class _Compiler:
         known, now, local = self.tables.elements.get(code), self.operators, self.local_width
         self.local_width = 0
         if local:
+            self.unread[code] = None
             return (Skip(((local, False),)),)
         if known is None:
             raise Unsupported(f"element {spelled(code)} is in no table")
@@ -187,7 +201,10 @@ class _Compiler:
             raise Unsupported(f"element {spelled(code)} of {width} bits")
         extra = now.associated if code // 1000 != 31 else 0
         before: tuple[Node, ...] = (Skip(((extra, False),)),) if extra else ()
+        self.associated |= extra > 0
         if code not in self.wanted or (width > WIDEST_NUMBER and not known.is_text):
+            if code // 1000 != 31:
+                self.unread[code] = None
             return (*before, Skip(((width, known.is_text),)))
         missing = width > 1 and code // 1000 != 31
         return (*before, Read(code, width, scale, reference, known.is_text, missing))
@@ -252,4 +269,5 @@ def make_plan(
         nodes = compiler.nodes(deque(descriptors), top=True)
     except _Stopped as stopped:
         nodes, whole = stopped.args[0], False
-    return Plan(nodes, fixed_width(nodes), least_width(nodes), whole)
+    unread = tuple(compiler.unread)
+    return Plan(nodes, fixed_width(nodes), least_width(nodes), whole, unread, compiler.associated)

@@ -36,6 +36,7 @@ from tasks.readers.templates import (
     described,
     kind_of,
 )
+from tasks.readers.unread import leave_elements
 
 __all__ = ["read_bufr"]
 
@@ -109,10 +110,11 @@ def _tables(
     decoded: Decoded, mnemonics: Mnemonics | None, source: str, account: Account
 ) -> Iterator[Batch]:
     first_message = decoded.messages[0]
-    if not decoded.whole:
+    if not decoded.plan.whole:
         reason = "behind the data (operators 2 22 to 2 32): not read"
         account.leave("quality information", reason, len(np.unique(decoded.message)))
     if mnemonics is not None and mnemonics.is_prepbufr(decoded.block):
+        leave_elements(decoded, decoded.block.rows, account)
         reports, what = prepbufr_reports(decoded, mnemonics, account)
         yield batch_of(reports, source, account, what)
         return
@@ -127,6 +129,7 @@ def _tables(
             template = f"template {first_message.template}"
             account.leave("report", f"{described(category)}, {template}", block.rows)
             continue
+        leave_elements(decoded, block.rows, account)
         for reports, what in list(reports_of(block, kind, account)):  # counts first
             yield batch_of(reports, source, account, what)
             account = Account()

@@ -9,7 +9,7 @@ References:
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.observations.reports import Reports
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.netcdf import Variable, open_netcdf, si, strings, times, values
+from tasks.readers.unread import leave_fields
 
 if TYPE_CHECKING:
     import netCDF4
@@ -107,6 +108,7 @@ def _reports(dataset: "netCDF4.Dataset", part: slice, type_: str, account: Accou
     if {"wind_speed", "wind_direction"} <= quality.keys():
         both = quality["wind_speed"], quality["wind_direction"]
         quality["wind_speed"] = np.maximum(*both)  # NCEP's marks: larger is worse
+    leave_fields(_unread(dataset, meta), size, account)
     for name, known in COORDINATES.items():
         if name in meta and not (surface and known.quantity == "height"):
             found[known.quantity] = si(meta[name], part, known.kind, known.unit)
@@ -124,6 +126,13 @@ def _reports(dataset: "netCDF4.Dataset", part: slice, type_: str, account: Accou
         quality,
         errors=errors,
     )
+
+
+def _unread(dataset: "netCDF4.Dataset", meta: Mapping[str, Variable]) -> list[str]:
+    """Return the names of other groups, and of what is not read of the metadata."""
+    used = {*COORDINATES, *STATIONS, "dateTime", "latitude", "longitude", "stationElevation"}
+    groups = [name for name in dataset.groups if name not in {META, VALUE, ERROR, *QUALITY}]
+    return [*(f"group {name}" for name in groups), *(f"{META}/{n}" for n in meta if n not in used)]
 
 
 def _of(dataset: "netCDF4.Dataset", group: str, name: str) -> "Variable | None":

@@ -20,6 +20,7 @@ from tasks.readers.account import Account, Batch, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import Line, fields, lines, numbers, utc
 from tasks.readers.marks import worse
+from tasks.readers.unread import leave_fields
 
 __all__ = ["read_isd"]
 
@@ -97,6 +98,9 @@ def _reports(texts: list[str], account: Account) -> Reports:
         "station_pressure": np.array([_flag(m[4]) if m else 0 for m in pressures], np.int64),
         "sea_temperature": np.array([_flag(m[2]) if m else 0 for m in sea], np.int64),
     }
+    leave_fields(("ceiling height", "visibility"), len(texts), account)
+    more = sum(len(text) > MANDATORY for text in texts)
+    leave_fields(("additional groups but AA1, AJ1, GA1, MA1, OC1, SA1",), more, account)
     for mark, what in OPTIONAL.items():
         count = sum(mark in text[MANDATORY:] for text in texts)
         account.leave("other value", f"{what}: no variable of the table", count)

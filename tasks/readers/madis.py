@@ -10,7 +10,7 @@ References:
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,17 @@ from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.madis_profiles import profiler_reports, sounding_reports
 from tasks.readers.marks import worse
-from tasks.readers.netcdf import Variable, flags, open_netcdf, si, strings, times, values
-
-if TYPE_CHECKING:
-    import netCDF4
+from tasks.readers.netcdf import Seen, Variable, flags, open_netcdf, si, strings, times, values
+from tasks.readers.unread import leave_fields
 
 __all__ = ["DESCRIPTORS", "read_madis"]
 
 DESCRIPTORS = ("Z", "C", "S", "V", "X", "Q", "G", "B", "I")
 GOOD_TO_BAD = tuple(DESCRIPTORS.index(letter) for letter in "GVSCZIQXB")
 BAD = tuple(DESCRIPTORS.index(letter) for letter in "IQXB")
+DETAILS = ("DD", "QCA", "QCR", "QCD", "ICA", "ICR")
 BATCH = 20_000
+RECORDS = "recNum"
 
 
 class Form(NamedTuple):
@@ -99,30 +99,44 @@ def read_madis(file: File) -> Iterator[Batch]:
     """Yield the batches of a MADIS file."""
     source = f"madis:{file.name}"
     with file.local() as path, open_netcdf(path) as dataset:
-        present = dataset.variables
-        if "recNum" not in dataset.dimensions:
-            raise Unreadable("netCDF without the dimension recNum of MADIS")
-        size = len(dataset.dimensions["recNum"])
+        present = Seen(dataset.variables)
+        if RECORDS not in dataset.dimensions:
+            raise Unreadable(f"netCDF without the dimension {RECORDS} of MADIS")
+        size = len(dataset.dimensions[RECORDS])
         form = next((form for mark, form in FORMS.items() if mark in present), None)
         for start in range(0, size, BATCH):
             part = slice(start, min(start + BATCH, size))
             account = Account(messages=part.stop - start)
             if form is not None:
-                yield batch_of(_reports(dataset, form, part, account), source, account)
+                reports = _reports(present, form, part, account)
+                _leave_others(present, part, account)
+                yield batch_of(reports, source, account)
             elif "prMan" in present:
-                for reports in list(sounding_reports(dataset, part, account)):  # counts first
+                levels = list(sounding_reports(present, part, account))  # counts first
+                _leave_others(present, part, account)
+                for reports in levels:
                     yield batch_of(reports, source, account, "level")
                     account = Account()
             elif "uComponent" in present:
-                reports = profiler_reports(dataset, part, account, DESCRIPTORS, GOOD_TO_BAD)
+                reports = profiler_reports(present, part, account, DESCRIPTORS, GOOD_TO_BAD)
+                _leave_others(present, part, account)
                 yield batch_of(reports, source, account, "level")
             else:
                 names = ", ".join(list(present)[:5])
                 raise Unreadable(f"a kind of MADIS file that is not read (variables {names}, …)")
 
 
-def _reports(dataset: "netCDF4.Dataset", form: Form, part: slice, account: Account) -> Reports:
-    variables, size = dataset.variables, part.stop - part.start
+def _leave_others(present: Seen, part: slice, account: Account) -> None:
+    """Count what is in no report: variables by name, details of the checks together."""
+    others, size = present.unseen(RECORDS), part.stop - part.start
+    leave_fields((name for name in others if not name.endswith(DETAILS)), size, account)
+    if any(name.endswith(DETAILS) for name in others):
+        reason = f"details of the checks (variables {', '.join(DETAILS)}): not read"
+        account.leave("quality information", reason, size)
+
+
+def _reports(variables: Seen, form: Form, part: slice, account: Account) -> Reports:
+    size = part.stop - part.start
     found: dict[str, NDArray[np.float64]] = {}
     quality: dict[str, NDArray[np.int64]] = {}
     for name, (own, kind) in form.quantities.items():
@@ -155,7 +169,7 @@ def _reports(dataset: "netCDF4.Dataset", form: Form, part: slice, account: Accou
     )
 
 
-def _place_marks(variables: Mapping[str, Variable], form: Form, part: slice) -> NDArray[np.int64]:
+def _place_marks(variables: Seen, form: Form, part: slice) -> NDArray[np.int64]:
     """Return the worst mark of where and when the reports are."""
     marks = np.zeros(part.stop - part.start, np.int64)
     height = form.quantities.get("pressure_altitude", ("", ""))[0]

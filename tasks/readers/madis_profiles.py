@@ -6,7 +6,6 @@ turned back); where it is more than half a day behind the synoptic time, a day i
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,7 @@ from models.observations.conversions import GRAVITY
 from models.observations.reports import Reports
 from tasks.readers.account import Account
 from tasks.readers.marks import worse
-from tasks.readers.netcdf import flags, si, strings, times, values
-
-if TYPE_CHECKING:
-    import netCDF4
+from tasks.readers.netcdf import Seen, flags, si, strings, times, values
 
 __all__ = ["profiler_reports", "sounding_reports"]
 
@@ -35,11 +31,8 @@ PARTS = ("Man", "SigT", "SigW", "Trop", "MaxW")
 LATE = np.timedelta64(12, "h")
 
 
-def sounding_reports(
-    dataset: "netCDF4.Dataset", part: slice, account: Account
-) -> Iterator[Reports]:
+def sounding_reports(variables: Seen, part: slice, account: Account) -> Iterator[Reports]:
     """Yield the mandatory and significant levels, the tropopauses and the wind maxima."""
-    variables = dataset.variables
     synoptic, release = times(variables["synTime"], part), times(variables["relTime"], part)
     with np.errstate(invalid="ignore"):
         late = release - synoptic > LATE
@@ -85,14 +78,13 @@ def _sounding_values(own: dict[str, Array]) -> dict[str, Array]:
 
 
 def profiler_reports(
-    dataset: "netCDF4.Dataset",
+    variables: Seen,
     part: slice,
     account: Account,
     letters: Sequence[str],
     good_to_bad: Sequence[int],
 ) -> Reports:
     """Return the winds of profilers; their levels are heights above the station."""
-    variables = dataset.variables
     u, v = si(variables["uComponent"], part, "speed", "m/s"), values(variables["vComponent"], part)
     marks = worse(
         flags(variables["uComponentDD"], part, letters),

@@ -14,10 +14,12 @@ from models.units import to_si
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import Line, lines, numbers, unix_times
+from tasks.readers.unread import leave_fields
 
 __all__ = ["read_metar"]
 
 NEEDED = ("Unix_time", "ICAO", "Latitude", "Longitude", "Elev", "Temp", "Dewp", "Wdir", "Wspd")
+READ = {*NEEDED, "Altimeter", "QcFlag", "Raw"}
 NOTED = {"Wgst": "wind gust", "Vis": "visibility", "Pcp": "precipitation"}
 VARIABLE = "VRB"
 
@@ -33,6 +35,8 @@ def read_metar(file: File) -> Iterator[Batch]:
                 if missing:
                     raise Unreadable(f"METAR without the column {missing[0]}")
             columns = _columns(batch, header, account)
+            others = (name for name in header if name not in READ | NOTED.keys())
+            leave_fields(others, account.messages, account)
             yield batch_of(_reports(columns, account), f"metar:{file.name}", account)
 
 

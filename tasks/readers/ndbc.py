@@ -20,6 +20,7 @@ from tasks import store
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import Line, lines, numbers, utc
+from tasks.readers.unread import leave_fields
 
 __all__ = ["read_ndbc"]
 
@@ -29,6 +30,7 @@ UNITS |= dict.fromkeys(("ATMP", "WTMP", "DEWP"), ("degC", "temperature"))
 SENTINELS = {"WDIR": [999.0], "WSPD": [99.0], "PRES": [9999.0]}
 SENTINELS |= {name: [999.0, 99.9] for name in ("ATMP", "WTMP", "DEWP")}
 NOTED = {"GST": "wind gust", "WVHT": "waves", "VIS": "visibility", "TIDE": "tide"}
+CLOCK = {"YY", "MM", "DD", "hh", "mm", "STN", "LAT", "LON"}
 NOTED_MISSING = [99.0, 999.0, 9999.0]
 TABLE = "station_table.txt"
 PLACE = re.compile(r"(\d+(?:\.\d+)?)\s*([NS])\s+(\d+(?:\.\d+)?)\s*([EW])")
@@ -82,6 +84,8 @@ def _reports(batch: Sequence[Line], header: list[str], file: File, account: Acco
         found = numbers(columns.get(name, ["MM"] * size), 1.0, SENTINELS[name])
         return to_si(found, unit, kind, name)
 
+    others = (name for name in columns if name not in CLOCK | UNITS.keys() | NOTED.keys())
+    leave_fields(others, size, account)
     for name, what in NOTED.items():
         count = int(np.isfinite(numbers(columns.get(name, []), 1.0, NOTED_MISSING)).sum())
         account.leave("other value", f"{what}: no variable of the table", count)

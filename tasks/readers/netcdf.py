@@ -6,7 +6,7 @@ them. Times with brackets in their units are read as what they mean.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from tasks.readers.account import Unreadable
 from tasks.readers.lines import unix_times
 from tasks.readers.netcdf_header import check_classic
 
-__all__ = ["Variable", "flags", "open_netcdf", "si", "strings", "times", "values"]
+__all__ = ["Seen", "Variable", "flags", "open_netcdf", "si", "strings", "times", "values"]
 
 Array = NDArray[np.float64]
 Variable: TypeAlias = "netCDF4.Variable[Any]"
@@ -29,6 +29,40 @@ MOST_COMPRESSION, LEAST_CLAIM = 1000, 1 << 16
 FILLS = (99999.0, -9999.0)
 EPOCH = re.compile(r"seconds since \(?1970-0?1-0?1[T ]0?0:0?0:0?0(\.0*)?\)?Z?", re.IGNORECASE)
 EPOCH_OLD = re.compile(r"seconds since 1/1/1970", re.IGNORECASE)
+
+
+class Seen(Mapping[str, Variable]):
+    """Variables of a file; knows which of them were looked at."""
+
+    def __init__(self, variables: Mapping[str, Variable]) -> None:
+        """Take the variables; none has been looked at."""
+        self._variables, self._seen = variables, set[str]()
+
+    def __getitem__(self, name: str) -> Variable:
+        """Return a variable, which is then a seen one."""
+        found = self._variables[name]
+        self._seen.add(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is a variable, without looking at it."""
+        return name in self._variables
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        """Return the number of variables."""
+        return len(self._variables)
+
+    def unseen(self, dimension: str) -> list[str]:
+        """Return the names of the others along a dimension, in their order."""
+        return [
+            name
+            for name, own in self._variables.items()
+            if name not in self._seen and dimension in own.dimensions
+        ]
 
 
 @contextmanager

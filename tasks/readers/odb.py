@@ -19,6 +19,7 @@ from models.observations.reports import Reports
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import plausible_times
+from tasks.readers.unread import leave_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,8 @@ SURFACE |= {108: "sea_level_pressure"}
 TYPES = {1: "synop", 2: "aircraft", 3: "satwind", 4: "buoy", 5: "temp", 6: "pilot"}
 TYPES |= {10: "occultation", 16: "satwind"}
 NEEDED = ("varno", "obsvalue", "lat", "lon", "date", "time")
+READ = {*NEEDED, "vertco_type", "vertco_reference_1", "obs_error", "datum_status"}
+READ |= {"obstype", "statid", "stalt"}
 BY_PRESSURE, BY_HEIGHT, BY_IMPACT = 1, 2, 6
 LEAST_ROW = 2
 MISSING_INTEGER, MISSING_REAL = 2147483647, -2147483647.0
@@ -79,6 +82,7 @@ def _frames(stream: BinaryIO, size: int) -> "Iterator[pd.DataFrame]":
 def _reports(frame: "pd.DataFrame", account: Account) -> Reports:
     frame = frame.rename(columns={name: str(name).partition("@")[0] for name in frame.columns})
     frame = frame.loc[:, ~frame.columns.duplicated()]
+    leave_fields((str(n) for n in frame.columns if n not in READ), len(frame), account)
     missing = [name for name in NEEDED if name not in frame]
     if missing:
         raise Unreadable(f"ODB-2 without the column {missing[0]}")

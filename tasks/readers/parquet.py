@@ -27,6 +27,7 @@ from models.observations.tabulate import NO_POSITION, NO_TIME
 from tasks.readers.account import Account, Batch, Unreadable, batch_of
 from tasks.readers.files import File
 from tasks.readers.lines import plausible_times
+from tasks.readers.unread import leave_fields
 
 __all__ = ["read_parquet"]
 
@@ -51,6 +52,7 @@ MNEMONICS = {
 }
 PERCENT = {"relative_humidity"}
 LEVEL = re.compile(r"(.+)_PRLC(\d+)")
+USED = {"LAT", "LON", "SELV", "OBS_TIMESTAMP", "time", "RPID", "STID", "SID"}
 TIMES, STATIONS = ("OBS_TIMESTAMP", "time"), ("RPID", "STID", "SID")
 
 
@@ -130,6 +132,8 @@ def _wide(frame: pd.DataFrame, account: Account) -> Iterator[Reports]:
             if pd.api.types.is_float_dtype(frame[name].dtype) and bare not in ("LAT", "LON"):
                 count = int(frame[name].notna().sum())
                 account.leave("other value", f"{bare}: no variable of the table", count)
+            elif bare not in USED and np.isnan(pressure):
+                leave_fields([bare], int(frame[name].notna().sum()), account)
             continue
         own = frame[name].to_numpy(np.float64, na_value=np.nan)
         own = own / 100.0 if quantity in PERCENT else own

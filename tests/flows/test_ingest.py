@@ -51,3 +51,12 @@ def test_bad_input_is_one_line(losda: Losda, arguments: tuple[object, ...], line
     code, out, err = losda("ingest", *arguments, "--json")
     assert (code, out) == (2, "")
     assert line in err and len(err.splitlines()) == 1
+
+
+def test_unread_files_are_named_and_unread_fields_summed(losda: Losda, tmp_path: Path) -> None:
+    (tmp_path / "winds.txt").write_text("type sat day hms lat lon pre spd dir\nIR GOES-12 …\n")
+    (tmp_path / "a.bufr").write_bytes((DATA / "bufr" / "synop.bufr").read_bytes())
+    code, text, _ = losda("ingest", tmp_path)
+    assert code == 0 and f"not read: {tmp_path}/winds.txt: format is not known" in text
+    (line,) = (line for line in text.splitlines() if "fields not read" in line)
+    assert line.split()[0].isdecimal() and "all: --json" in line
