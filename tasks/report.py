@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import matplotlib
 import pandas as pd
 
-from tasks import report_overlaps, report_runs, report_scores, report_states, store
+from tasks import report_late, report_overlaps, report_runs, report_scores, report_states, store
 from tasks.report_data import read_material
 from tasks.report_material import Material, Truth
 from tasks.report_numbers import ALL, BACKGROUND_UNITS, NORMALIZED, SummaryRow, summary
@@ -45,6 +45,7 @@ def sections_of(material: Material, map_time: pd.Timestamp | None) -> list[Secti
     """Return the sections in the order of the page."""
     ensemble = report_states.ensemble(material)
     overlaps = report_overlaps.overlaps(material)
+    late = report_late.late_files(material)
     return [
         report_scores.summary_section(material),
         report_scores.time_series(material),
@@ -55,6 +56,7 @@ def sections_of(material: Material, map_time: pd.Timestamp | None) -> list[Secti
         report_runs.cost(material),
         report_scores.forecasts(material),
         report_runs.observations(material),
+        *([late] if late else []),
         *([ensemble] if ensemble else []),
         report_runs.timings(material),
         report_runs.configuration(material),

@@ -20,6 +20,7 @@ from models.observations.table import background_check, screen
 from models.state import StateSpec, Variable
 from models.verification.scoring import score_observations, score_state
 from tasks import archive, report_runs, report_scores, report_states, store
+from tasks.journal import Entry, Journal
 from tasks.ledger import Attempt, Ledger, StageResult, open_experiment, run_stage
 from tasks.report import write_report
 from tasks.report_data import read_material
@@ -429,6 +430,23 @@ def test_an_experiment_without_free_run_forecasts_and_trace_has_a_report(tmp_pat
     assert "no trace of a cost function" in reader.text
     assert "Geopotential z at 500 hPa" in reader.text
     assert "none is past the spin-up" in reader.text
+
+
+def test_late_files_are_listed_until_a_rerun_has_read_them(
+    experiment: tuple[str, World], page: str, tmp_path: Path
+) -> None:
+    assert 'id="late"' not in page
+    root = str(tmp_path / "e")
+    shutil.copytree(experiment[0], root)
+    journal, cycle = Journal(root), "20040101T00"
+    files = ("/data/obs/a&b.bufr", "/data/obs/c.bufr")
+    journal.write(Entry(kind="late", text="2 files", cycle=cycle, files=files))
+    late = Path(write_report(root)).read_text()
+    section = late[late.index('id="late"') :]
+    assert "2 files of 1 cycle came after the cutoff" in section
+    assert "/data/obs/a&amp;b.bufr" in section and "/data/obs/c.bufr" in section
+    journal.write(Entry(kind="rerun", text="read", cycle=cycle))
+    assert 'id="late"' not in Path(write_report(root)).read_text()
 
 
 def test_a_directory_without_experiment_is_refused(tmp_path: Path) -> None:
