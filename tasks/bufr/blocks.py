@@ -16,10 +16,17 @@ __all__ = ["Block", "Column", "join_blocks"]
 
 @dataclass(frozen=True)
 class Column:
-    """One element of all rows: float64 with NaN for missing, or texts as bytes."""
+    """One element of all rows.
+
+    Attributes:
+        code: The element.
+        values: float64 with NaN for missing, or texts as bytes.
+        confidence: Per cent confidence of each value, NaN where none is given; None if of none.
+    """
 
     code: int
     values: NDArray[np.float64] | NDArray[np.bytes_]
+    confidence: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -53,7 +60,8 @@ class Block:
         taken = Block(len(rows), self.parent[rows])
         for item in self.items:
             if isinstance(item, Column):
-                taken.items.append(Column(item.code, item.values[rows]))
+                sure = None if item.confidence is None else item.confidence[rows]
+                taken.items.append(Column(item.code, item.values[rows], sure))
             else:
                 below = item.take(np.flatnonzero(new[item.parent] >= 0))
                 below.parent = new[below.parent]

@@ -108,11 +108,18 @@ class _Reader:
         block.items.append(join_blocks(turns, [turn.parent for turn in turns]))
 
 
-def read_compressed(plan: Plan, data: bytes, subsets: int, steps: int) -> Block:
-    """Return the subsets of one message.
+def read_compressed(
+    plan: Plan, data: bytes, subsets: int, steps: int
+) -> tuple[Block, Block | None]:
+    """Return the subsets of one message, and their confidences if there are sound ones.
 
     Raises:
         Overrun: The data end before their values.
         TooMuch: There are more steps or values than any sound data have.
     """
-    return _Reader(data, subsets, steps).block(plan.nodes)
+    reader = _Reader(data, subsets, steps)
+    block = reader.block(plan.nodes)
+    try:
+        return block, reader.block(plan.confidence) if plan.confidence else None
+    except (Overrun, TooMuch):
+        return block, None

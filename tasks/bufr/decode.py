@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from tasks.bufr.blocks import Block, join_blocks
 from tasks.bufr.compressed import Overrun, read_compressed
+from tasks.bufr.confidence import with_confidence
 from tasks.bufr.frames import Damage
 from tasks.bufr.plan import Plan, Unsupported, make_plan
 from tasks.bufr.sections import Message, unpacked
 from tasks.bufr.tables import Tables, wmo_tables
-from tasks.bufr.uncompressed import Lanes, TooMuch, read_numbers, read_plan
+from tasks.bufr.uncompressed import Lanes, TooMuch, read_nodes, read_numbers, read_plan
 
 __all__ = ["Decoded", "Left", "decode"]
 
@@ -37,6 +38,7 @@ class Decoded:
         message: Index of each row's message.
         plan: What was read of each subset, and what was not.
         tables: Names and units of its elements.
+        judged: For each row whether the confidences of its values were read.
     """
 
     block: Block
@@ -44,6 +46,7 @@ class Decoded:
     message: NDArray[np.int64]
     plan: Plan
     tables: Tables
+    judged: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,15 @@ def _group(
 def _compressed(plan: Plan, tables: Tables, message: Message) -> Decoded | Damage:
     data = message.data[message.start : message.end]
     try:
-        block = read_compressed(plan, data, message.subsets, STEPS_ALONE)
+        block, behind = read_compressed(plan, data, message.subsets, STEPS_ALONE)
     except Overrun:
         return Damage(message.offset, OVERRUN)
     except TooMuch:
         return Damage(message.offset, MUCH)
-    return Decoded(block, (message,), np.zeros(block.rows, np.int64), plan, tables)
+    judged = np.zeros(block.rows, bool)
+    if behind is not None:
+        block, judged = with_confidence(plan, block, behind, compressed=True)
+    return Decoded(block, (message,), np.zeros(block.rows, np.int64), plan, tables, judged)
 
 
 def _uncompressed(
@@ -133,7 +139,22 @@ def _uncompressed(
     good = np.flatnonzero(~(lanes.bad | spare)[block.parent])
     if len(good):
         kept = block if len(good) == block.rows else block.take(good)
-        yield Decoded(kept, tuple(members), kept.parent, plan, tables)
+        judged = np.zeros(kept.rows, bool)
+        if plan.confidence:
+            kept, judged = _confident(plan, kept, Lanes(data, end, steps), behind)
+        yield Decoded(kept, tuple(members), kept.parent, plan, tables, judged)
+
+
+def _confident(
+    plan: Plan, block: Block, lanes: Lanes, position: NDArray[np.int64]
+) -> tuple[Block, NDArray[np.bool_]]:
+    """Read the confidences behind the data of messages of one subset each."""
+    lane = block.parent
+    try:
+        behind = read_nodes(plan.confidence, lanes, position[lane], lane)
+    except TooMuch:
+        return block, np.zeros(block.rows, bool)
+    return with_confidence(plan, block, behind, compressed=False, sound=~lanes.bad[lane])
 
 
 def _in_turn(

@@ -2,7 +2,8 @@
 
 A plan is a list of nodes: `Read` an element, `Skip` bits, `Repeat` a body. It is made once for all
 messages of one template. Quality information that follows the data (operators 2 22 to 2 32) is
-behind everything wanted: where a message has one subset, or is compressed, the plan stops there.
+behind everything wanted: where a message has one subset, or is compressed, the plan stops there, and
+the confidences of the first operator 2 22 are a plan of their own.
 
 References:
     | WMO-No. 306, volume I.2, FM 94 BUFR, table C and regulations 94.5
@@ -15,11 +16,22 @@ from dataclasses import dataclass, replace
 from tasks.bufr.sections import spelled
 from tasks.bufr.tables import Tables
 
-__all__ = ["Plan", "Read", "Repeat", "Skip", "Unsupported", "make_plan"]
+__all__ = [
+    "BIT",
+    "CONFIDENCE",
+    "Plan",
+    "Read",
+    "Repeat",
+    "Skip",
+    "Unsupported",
+    "is_wanted",
+    "make_plan",
+]
 
 MOST_DESCRIPTORS = 50_000
 WIDEST_NUMBER = 56
 FACTORS = {31000: 1, 31001: 8, 31002: 16}
+BIT, CONFIDENCE, CONFIDENCES, BITMAP_KEPT = 31031, 33007, 222000, 236000
 QUALITY = {222, 223, 224, 225, 232}
 NO_DATA = {235000, 236000, 237000, 237255}
 OPERATORS_WITHOUT_DATA = {222000, 223000, 224000, 225000, 232000} | NO_DATA
@@ -46,6 +58,8 @@ class Skip:
     """Elements that nobody wants, with the widths that compressed messages need."""
 
     widths: tuple[tuple[int, bool], ...]
+    elements: int = 1
+    """How many elements; associated fields and characters of 2 05 are none."""
 
     @property
     def width(self) -> int:
@@ -80,6 +94,7 @@ class Plan:
         whole: False if it stops before quality information.
         unread: Elements that are skipped, in their order, each once.
         associated: Whether associated fields (operator 2 04) are skipped.
+        confidence: What is read behind the nodes for the confidences of values; empty if nothing.
     """
 
     nodes: tuple[Node, ...]
@@ -88,6 +103,7 @@ class Plan:
     whole: bool = True
     unread: tuple[int, ...] = ()
     associated: bool = False
+    confidence: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,8 @@ class _Compiler:
                     found.extend(self.operator(code % 100_000 + 200_000))
                 except _Stop:
                     if top:
-                        raise _Stopped(tuple(merged(found))) from None
+                        rest = deque([code, *queue])
+                        raise _Stopped(tuple(merged(found)), rest) from None
                     raise Unsupported(f"operator {spelled(code)} in a replication") from None
             elif kind == 1:
                 found.append(self.repetition(code, queue))
@@ -171,7 +188,7 @@ class _Compiler:
         elif kind == 204:
             self.operators = replace(now, associated=value)
         elif kind == 205:
-            return (Skip(((8 * value, True),)),)
+            return (Skip(((8 * value, True),), 0),)
         elif kind == 206:
             self.local_width = value
         elif kind == 207:
@@ -200,7 +217,7 @@ class _Compiler:
         if width <= 0:
             raise Unsupported(f"element {spelled(code)} of {width} bits")
         extra = now.associated if code // 1000 != 31 else 0
-        before: tuple[Node, ...] = (Skip(((extra, False),)),) if extra else ()
+        before: tuple[Node, ...] = (Skip(((extra, False),), 0),) if extra else ()
         self.associated |= extra > 0
         if code not in self.wanted or (width > WIDEST_NUMBER and not known.is_text):
             if code // 1000 != 31:
@@ -211,7 +228,7 @@ class _Compiler:
 
 
 class _Stopped(Exception):
-    """The plan ends here; what it has is in the argument."""
+    """The plan ends here; what it has, and the descriptors from there on, are in the arguments."""
 
 
 def merged(nodes: Iterable[Node]) -> list[Node]:
@@ -219,7 +236,8 @@ def merged(nodes: Iterable[Node]) -> list[Node]:
     joined: list[Node] = []
     for node in nodes:
         if isinstance(node, Skip) and joined and isinstance(joined[-1], Skip):
-            joined[-1] = Skip(joined[-1].widths + node.widths)
+            last = joined[-1]
+            joined[-1] = Skip(last.widths + node.widths, last.elements + node.elements)
         else:
             joined.append(node)
     return joined
@@ -236,6 +254,15 @@ def fixed_width(nodes: Iterable[Node]) -> int | None:
         else:
             total += node.width
     return total
+
+
+def is_wanted(nodes: Iterable[Node]) -> bool:
+    """Tell whether a body is read: somebody wants an element in it, or it is not of one length."""
+    return any(
+        isinstance(node, Read)
+        or (isinstance(node, Repeat) and (is_wanted(node.body) or node.width is None))
+        for node in nodes
+    )
 
 
 def least_width(nodes: Iterable[Node]) -> int:
@@ -263,11 +290,59 @@ def make_plan(
     Raises:
         Unsupported: A descriptor is in no table, or an operator is not decoded.
     """
+    own = tuple(descriptors)
     compiler = _Compiler(tables, wanted, stop_at_quality)
-    whole = True
+    nodes, rest = _stopped(compiler, own)
+    confidence = confidence_nodes(rest, tables) if rest else ()
+    if confidence:  # elements are counted, so the replication factors are needed
+        compiler = _Compiler(tables, wanted | FACTORS.keys(), stop_at_quality)
+        nodes, _ = _stopped(compiler, own)
+    widths, unread = (fixed_width(nodes), least_width(nodes)), tuple(compiler.unread)
+    return Plan(nodes, *widths, rest is None, unread, compiler.associated, confidence)
+
+
+def _stopped(
+    compiler: _Compiler, descriptors: tuple[int, ...]
+) -> tuple[tuple[Node, ...], deque[int] | None]:
+    """Return the nodes, and the descriptors behind them if they stop before quality information."""
     try:
-        nodes = compiler.nodes(deque(descriptors), top=True)
+        return compiler.nodes(deque(descriptors), top=True), None
     except _Stopped as stopped:
-        nodes, whole = stopped.args[0], False
-    unread = tuple(compiler.unread)
-    return Plan(nodes, fixed_width(nodes), least_width(nodes), whole, unread, compiler.associated)
+        nodes, rest = stopped.args
+        return nodes, rest
+
+
+def confidence_nodes(rest: deque[int], tables: Tables) -> tuple[Node, ...]:
+    """Return what has to be read from a bit map to the confidences; nothing if it is not known.
+
+    Args:
+        rest: Descriptors from the first operator of quality information on; they are used up.
+        tables: Tables B and D.
+    """
+    if rest.popleft() != CONFIDENCES:
+        return ()
+    compiler = _Compiler(tables, frozenset((BIT, CONFIDENCE)), stop_at_quality=False)
+    found: list[Node] = []
+    try:
+        while rest:
+            code = rest.popleft()
+            kind = code // 100_000
+            if kind == 3:
+                rest.extendleft(reversed(compiler.sequence(code)))
+            elif kind == 1:
+                found.append(compiler.repetition(code, rest))
+                if is_read(found[-1:], CONFIDENCE):
+                    return tuple(merged(found)) if is_read(found, BIT) else ()
+            elif kind == 0:
+                found.extend(compiler.element(code))
+            elif code != BITMAP_KEPT:
+                return ()
+    except Unsupported:
+        return ()
+    return ()
+
+
+def is_read(nodes: Iterable[Node], code: int) -> bool:
+    """Tell whether a replication right in these nodes reads an element."""
+    bodies = (node.body for node in nodes if isinstance(node, Repeat))
+    return any(isinstance(n, Read) and n.code == code for body in bodies for n in body)

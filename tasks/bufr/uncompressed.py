@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.bufr.blocks import Block, Column, join_blocks
-from tasks.bufr.plan import Node, Plan, Read, Repeat, Skip
+from tasks.bufr.plan import Node, Plan, Read, Repeat, Skip, is_wanted
 
-__all__ = ["Lanes", "TooMuch", "read_numbers", "read_plan"]
+__all__ = ["Lanes", "TooMuch", "read_nodes", "read_numbers", "read_plan"]
 
 PADDING = 16
 Positions = NDArray[np.int64]
@@ -55,7 +55,14 @@ class Lanes:
 
 def read_plan(plan: Plan, lanes: Lanes, position: Positions, lane: Positions) -> Block:
     """Read one subset in each lane; the positions are moved behind it."""
-    return _rows(plan.nodes, lanes, position, lane, np.arange(len(position)))
+    return read_nodes(plan.nodes, lanes, position, lane)
+
+
+def read_nodes(
+    nodes: tuple[Node, ...], lanes: Lanes, position: Positions, lane: Positions
+) -> Block:
+    """Read nodes once in each lane; the positions are moved behind them."""
+    return _rows(nodes, lanes, position, lane, np.arange(len(position)))
 
 
 def read_numbers(lanes: Lanes, position: Positions, width: int) -> NDArray[np.uint64]:
@@ -129,7 +136,7 @@ def _repetition(
     parent = np.repeat(np.arange(len(position)), counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
     own = position[parent] + (np.arange(len(parent)) - first) * node.width
-    if _is_wanted(node.body):
+    if is_wanted(node.body):
         block.items.append(_rows(node.body, lanes, own, lane[parent], parent))
     position += counts * node.width
 
@@ -145,11 +152,3 @@ def _go_round(
         parents.append(active)
         position[active] = own
     return join_blocks(blocks, parents)
-
-
-def _is_wanted(nodes: tuple[Node, ...]) -> bool:
-    return any(
-        isinstance(node, Read)
-        or (isinstance(node, Repeat) and (_is_wanted(node.body) or node.width is None))
-        for node in nodes
-    )

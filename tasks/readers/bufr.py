@@ -22,7 +22,9 @@ from tasks.bufr.sections import DX, Message, parse
 from tasks.bufr.tables import Tables, wmo_tables
 from tasks.readers.account import Account, Batch, batch_of
 from tasks.readers.bufr_blocks import first, identifiers, level_blocks, number, times
+from tasks.readers.bufr_marks import GOOD_TO_BAD, marks_of_codes, place_marks
 from tasks.readers.files import File
+from tasks.readers.marks import worse
 from tasks.readers.occultation import occultation_reports
 from tasks.readers.prepbufr import PREPBUFR_CENTRE, Mnemonics, prepbufr_reports
 from tasks.readers.templates import (
@@ -110,9 +112,10 @@ def _tables(
     decoded: Decoded, mnemonics: Mnemonics | None, source: str, account: Account
 ) -> Iterator[Batch]:
     first_message = decoded.messages[0]
-    if not decoded.plan.whole:
+    if not decoded.plan.whole and not decoded.judged.all():
         reason = "behind the data (operators 2 22 to 2 32): not read"
-        account.leave("quality information", reason, len(np.unique(decoded.message)))
+        count = len(np.unique(decoded.message[~decoded.judged]))
+        account.leave("quality information", reason, count)
     if mnemonics is not None and mnemonics.is_prepbufr(decoded.block):
         leave_elements(decoded, decoded.block.rows, account)
         reports, what = prepbufr_reports(decoded, mnemonics, account)
@@ -150,6 +153,7 @@ class Place(NamedTuple):
     elevation: Array
     type: NDArray[np.object_]
     station: NDArray[np.object_]
+    marks: NDArray[np.int64]
 
 
 def place_of(block: Block, kind: Kind) -> Place:
@@ -164,6 +168,7 @@ def place_of(block: Block, kind: Kind) -> Place:
         elevation,
         _types(block, kind),
         identifiers(block),
+        place_marks(block),
     )
 
 
@@ -189,7 +194,8 @@ def reports_of(block: Block, kind: Kind, account: Account) -> Iterator[tuple[Rep
         values = _quantities(block, kind, deep=True)
         _note_more(block, kind, values, account)
         surface = np.full(block.rows, kind.surface)
-        yield Reports(*place, surface, values), "report"
+        quality = _quality(block, kind, values, place.marks, deep=True)
+        yield Reports(*place[:6], surface, values, quality), "report"
 
 
 def _level_reports(level: Block, above: NDArray[np.int64], place: Place, kind: Kind) -> Reports:
@@ -203,7 +209,8 @@ def _level_reports(level: Block, above: NDArray[np.int64], place: Place, kind: K
         type_ = np.full(level.rows, "pilot", object)
     elevation, station = place.elevation[above], place.station[above]
     surface = np.zeros(level.rows, bool)
-    return Reports(time, latitude, longitude, elevation, type_, station, surface, values)
+    quality = _quality(level, kind, values, place.marks[above], deep=False)
+    return Reports(time, latitude, longitude, elevation, type_, station, surface, values, quality)
 
 
 def _quantities(block: Block, kind: Kind, deep: bool) -> dict[str, Array]:
@@ -217,6 +224,23 @@ def _quantities(block: Block, kind: Kind, deep: bool) -> dict[str, Array]:
         if name in values:
             values[name] = values[name] / 100.0
     return values
+
+
+def _quality(
+    block: Block, kind: Kind, values: dict[str, Array], place: NDArray[np.int64], deep: bool
+) -> dict[str, NDArray[np.int64]]:
+    """Return the marks of the values, those of their place and level among them."""
+    marks = marks_of_codes(block, kind.quantities, deep)
+    if not marks and not place.any():
+        return {}
+    if "geopotential_height" in marks:
+        other = marks.get("geopotential", np.zeros(block.rows, np.int64))
+        marks["geopotential"] = worse(other, marks["geopotential_height"], GOOD_TO_BAD)
+    for name in ("pressure", "height", "pressure_altitude"):
+        if name in marks:
+            place = worse(place, marks[name], GOOD_TO_BAD[1:])
+    nothing = np.zeros(block.rows, np.int64)
+    return {name: worse(marks.get(name, nothing), place, GOOD_TO_BAD[1:]) for name in values}
 
 
 def _note_more(block: Block, kind: Kind, values: dict[str, Array], account: Account) -> None:

@@ -1,13 +1,23 @@
 """Blocks of BUFR values → columns of reports: values, times, places and identifiers."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.bufr.blocks import Block, Column
 
-__all__ = ["Above", "first", "identifiers", "level_blocks", "number", "texts", "times"]
+__all__ = [
+    "Above",
+    "confidence",
+    "first",
+    "identifiers",
+    "level_blocks",
+    "number",
+    "texts",
+    "times",
+]
 
 Array = NDArray[np.float64]
 Above = NDArray[np.int64]
@@ -20,19 +30,48 @@ def first(block: Block, codes: Iterable[int], deep: bool = True) -> Array | None
 
     Where the first element has none, the next of `codes` counts. None if no element is there.
     """
-    result: Array | None = None
+    found = _chosen(block, codes, deep)
+    return None if found is None else found.values
+
+
+def confidence(block: Block, codes: Iterable[int], deep: bool = True) -> Array | None:
+    """Return the per cent confidence of what `first` returns; None if none is given."""
+    found = _chosen(block, codes, deep)
+    return None if found is None else found.confidence
+
+
+class _Chosen(NamedTuple):
+    """Values, and their confidences if any are given."""
+
+    values: Array
+    confidence: Array | None
+
+    def spread(self) -> Array:
+        """Return the confidences, NaN where none is given."""
+        none = np.full(len(self.values), np.nan)
+        return none if self.confidence is None else self.confidence
+
+
+def _chosen(block: Block, codes: Iterable[int], deep: bool) -> _Chosen | None:
+    result: _Chosen | None = None
     for code in codes:
         found = _first(block, code, deep)
-        if found is not None:
-            result = found if result is None else np.where(np.isnan(result), found, result)
+        if result is None or found is None:
+            result = result or found
+            continue
+        lacking = np.isnan(result.values)
+        sure = None
+        if result.confidence is not None or found.confidence is not None:
+            sure = np.where(lacking, found.spread(), result.spread())
+        result = _Chosen(np.where(lacking, found.values, result.values), sure)
     return result
 
 
-def _first(block: Block, code: int, deep: bool) -> Array | None:
+def _first(block: Block, code: int, deep: bool) -> _Chosen | None:
     for item in block.items:
         if isinstance(item, Column):
             if item.code == code and item.values.dtype.kind == "f":
-                return np.asarray(item.values, np.float64)
+                return _Chosen(np.asarray(item.values, np.float64), item.confidence)
         elif deep and item.rows:
             below = _first(item, code, deep)
             if below is not None:
@@ -40,13 +79,18 @@ def _first(block: Block, code: int, deep: bool) -> Array | None:
     return None
 
 
-def _first_of_each(block: Block, values: Array, rows: int) -> Array:
+def _first_of_each(block: Block, below: _Chosen, rows: int) -> _Chosen:
     """Return the first value of each row above, of sensors that are not at the ground."""
-    good = np.flatnonzero(np.isfinite(values) & ~(number(block, SENSOR_HEIGHT) < LOWEST))
+    good = np.flatnonzero(np.isfinite(below.values) & ~(number(block, SENSOR_HEIGHT) < LOWEST))
     parents, index = np.unique(block.parent[good], return_index=True)
-    found = np.full(rows, np.nan)
-    found[parents] = values[good[index]]
-    return found
+
+    def above(own: Array) -> Array:
+        found = np.full(rows, np.nan)
+        found[parents] = own[good[index]]
+        return found
+
+    sure = None if below.confidence is None else above(below.confidence)
+    return _Chosen(above(below.values), sure)
 
 
 def number(block: Block, *codes: int) -> Array:

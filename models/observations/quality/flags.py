@@ -3,6 +3,7 @@
 | format | rejected | suspect |
 |---|---|---|
 | PREPBUFR (rows with a report code of NCEP) | marks 4 to 15 | 3 |
+| BUFR | 4 (confidence below 20 %) | 3 (below 50 %) |
 | MADIS | X, Q (failed a stage), B (reject list) | I (interpolated) |
 | ISD | 3, 7 (erroneous) | 2, 6 (suspect) |
 | IODA | 4 to 15, as NCEP's | 3 |
@@ -29,12 +30,14 @@ Marks = NDArray[np.int64]
 NCEP = "ncep"
 REJECTED: dict[str, frozenset[int]] = {
     NCEP: frozenset(range(4, 16)),
+    "bufr": frozenset((4,)),
     "madis": frozenset((4, 5, 7)),
     "isd": frozenset((3, 7)),
     "ioda": frozenset(range(4, 16)),
 }
 SUSPECT: dict[str, frozenset[int]] = {
     NCEP: frozenset((3,)),
+    "bufr": frozenset((3,)),
     "madis": frozenset((8,)),
     "isd": frozenset((2, 6)),
     "ioda": frozenset((3,)),

@@ -131,7 +131,7 @@ def test_all_bits_of_an_odb_status_are_looked_at() -> None:
     ("source", "code", "bad", "doubtful"),
     [
         ("bufr:rap", 120, range(4, 16), {3}),
-        ("bufr:synop", 0, (), set()),
+        ("bufr:synop", 0, (4,), {3}),
         ("madis:metar", 0, (4, 5, 7), {8}),
         ("isd:x", 0, (3, 7), {2, 6}),
         ("ioda:x", 0, range(4, 16), {3}),

@@ -9,6 +9,7 @@ import pdbufr
 import pytest
 
 from models.observations.conversions import dewpoint_to_specific_humidity, wind_components
+from models.observations.quality.flags import flagged
 from models.observations.table import validate_table
 from tasks.readers.account import Account
 from tasks.readers.bufr import read_bufr
@@ -150,10 +151,20 @@ def test_sensors_at_the_ground_are_not_the_air() -> None:
     assert table.loc[table["variable"] == "t2m", "observation"].between(270, 295).all()
 
 
-def test_confidence_behind_the_data_is_counted() -> None:
-    _, account = read("temp_small.bufr")
-    reason = "behind the data (operators 2 22 to 2 32): not read"
-    assert account.left["quality information", reason] == 7
+def test_confidence_behind_the_data_is_the_mark_of_a_value() -> None:
+    table, account = read("temp.bufr")
+    assert not left(account, "quality information")
+    marks = table.groupby("variable")["quality"].value_counts().unstack(fill_value=0)
+    assert set(marks.columns) <= {1, 3, 4} and marks[4].sum() > 0
+    assert marks[1].sum() > 0.9 * len(table)
+    assert flagged(table).sum() == marks[4].sum()
+
+
+def test_what_the_provider_refused_is_marked() -> None:
+    table, _ = read("synop.bufr")
+    gross = table[(table["variable"] == "sp") & (table["observation"] < 30_000.0)]
+    assert len(gross) == 1 and flagged(gross).all()
+    assert flagged(table).sum() < 0.01 * len(table)
 
 
 def test_what_the_table_has_no_variable_for_is_counted() -> None:

@@ -82,3 +82,15 @@ def test_what_is_said_of_other_values_is_no_common_field(tmp_path: Path) -> None
     assert "0 33 025 acars interpolated values indicator: not read" in quality(
         DATA / "bufr" / "aircraft_compressed.bufr"
     )
+
+
+def test_quality_information_behind_the_data_is_counted_where_it_is_not_read(
+    tmp_path: Path,
+) -> None:
+    behind = [224000, 236000, 101008, 31031, 1031, 1032, 8023, 101001, 224255]
+    data = packed([*surface(280.0), *[(1, 1)] * 7, (0, 1), (98, 16), (1, 8), (4, 6), (5, 16)])
+    (tmp_path / "a.bufr").write_bytes(message([*TEMPERATURE, *behind], data))
+    table, _ = read(tmp_path / "a.bufr")
+    assert table["observation"].tolist() == [280.0] and (table["quality"] == 0).all()
+    reason = "behind the data (operators 2 22 to 2 32): not read"
+    assert quality(tmp_path / "a.bufr") == {reason: 1}
