@@ -101,11 +101,27 @@ class _Reader:
                 values = np.full(self.subsets, float(count))
                 block.items.append(Column(node.factor.code, values))
         if not count:
+            block.items.append(_nothing(node.body))
             return
         if count * node.least > self.bits - self.position or node.least == 0:
             raise Overrun
         turns = [self.block(node.body) for _ in range(count)]
         block.items.append(join_blocks(turns, [turn.parent for turn in turns]))
+
+
+def _nothing(nodes: tuple[Node, ...]) -> Block:
+    """Return a block of no rows, with the columns that some would have."""
+    none = np.zeros(0, np.int64)
+    block = Block(0, none)
+    for node in nodes:
+        if isinstance(node, Read):
+            kind = "S1" if node.is_text else "f8"
+            block.items.append(Column(node.code, np.zeros(0, kind)))
+        elif isinstance(node, Repeat):
+            if node.factor is not None and node.factor.code:
+                block.items.append(Column(node.factor.code, np.zeros(0)))
+            block.items.append(_nothing(node.body))
+    return block
 
 
 def read_compressed(

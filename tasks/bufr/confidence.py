@@ -110,8 +110,7 @@ def _repeated(
             raise TypeError("a replication factor is a column")
         count = factor.values.astype(np.int64)
         yield factor, (), np.ones(rows, np.int64)
-    there = bool(count.any()) if compressed else node.width is None or is_wanted(node.body)
-    if not there:
+    if not (compressed or node.width is None or is_wanted(node.body)):
         yield None, (), count * _elements(node.body)
         return
     below = next(items)

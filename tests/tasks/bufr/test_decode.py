@@ -165,3 +165,33 @@ def test_columns_keep_the_order_of_the_template() -> None:
     )
     codes = [item.code for item in found.items if isinstance(item, Column)]
     assert codes == [12101, 11002, 12101]
+
+
+@pytest.mark.parametrize("counts", [(1, 0), (0, 1), (2, 1), (0, 0)])
+def test_compressed_replications_may_be_empty_in_others(counts: tuple[int, int]) -> None:
+    fields: list[Field] = []
+    for least, width in surface(0.0)[:-1]:
+        fields += [(least, width), (0, 6)]
+    fields += [(2, 8), (0, 6)]
+    for level, count in enumerate(counts):
+        fields += [(5000 + level, 14), (0, 6), (count, 8), (0, 6)]
+        for turn in range(count):
+            fields += [(28000 + 10 * level + turn, 16), (2, 6), (0, 2), (1, 2)]
+    descriptors = [*TEMPERATURE[:3], 104000, 31001, 7004, 101000, 31001, 12101]
+    found = block(message(descriptors, packed(fields), 2, True), 7004, 12101)
+    (levels,) = found.blocks()
+    (below,) = levels.blocks()
+    (column,) = below.columns(12101)
+    expected = [
+        (28000 + 10 * level + turn + subset) / 100
+        for subset in range(2)
+        for level, count in enumerate(counts)
+        for turn in range(count)
+    ]
+    assert column.values.tolist() == expected
+    assert below.parent.tolist() == [
+        2 * subset + level
+        for subset in range(2)
+        for level, count in enumerate(counts)
+        for _ in range(count)
+    ]

@@ -68,6 +68,19 @@ def test_pilot_by_height(tmp_path: Path) -> None:
     assert table["pres"].to_numpy() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_compressed_soundings_may_have_no_levels(tmp_path: Path, count: int) -> None:
+    fields: list[Field] = []
+    for least, width in [(10, 7), (393, 10), *when_where(), (count, 8)]:
+        fields += [(least, width), (0, 6)]
+    for least, width in [(8500, 14), (28_000, 16)] * count:
+        fields += [(least, width), (0, 6)]
+    descriptors = [1001, 1002, *WHEN_WHERE, 102000, 31001, 7004, 12101]
+    (tmp_path / "a.bufr").write_bytes(message(descriptors, packed(fields), 2, True, category=2))
+    table, account = read(tmp_path / "a.bufr")
+    assert len(table) == account.reports == 2 * count and not account.damages
+
+
 def test_aircraft_with_relative_humidity(tmp_path: Path) -> None:
     fields = [text("EU1234", 8), *when_where(), (5000, 14), (25_000, 16), (50, 7)]
     table = one(tmp_path, 4, [1006, *WHEN_WHERE, 7004, 12101, 13003], fields)
