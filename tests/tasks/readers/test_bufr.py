@@ -1,5 +1,6 @@
 """Known counts and values: what pdbufr 0.15.1 (ecCodes 2.50) read from the same files."""
 
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +12,15 @@ import pytest
 from models.observations.conversions import dewpoint_to_specific_humidity, wind_components
 from models.observations.quality.flags import flagged
 from models.observations.table import validate_table
+from models.observations.tabulate import tabulate
+from tasks.bufr.decode import Decoded, decode
+from tasks.bufr.frames import Frame, frames
+from tasks.bufr.sections import Message, parse
 from tasks.readers.account import Account
-from tasks.readers.bufr import read_bufr
+from tasks.readers.bufr import place_of, read_bufr
 from tasks.readers.files import File
+from tasks.readers.occultation import occultation_reports
+from tasks.readers.templates import OCCULTATION, WANTED
 
 DATA = Path(__file__).parents[2] / "data" / "bufr"
 
@@ -185,5 +192,25 @@ def test_an_occultation_has_angles_and_refractivity() -> None:
     angle = table[table["variable"] == "bending_angle"]
     assert angle["impact_parameter"].between(6.36e6, 6.43e6).all()
     assert set(table["station"]) == {"satellite 755"}
+    assert (table["quality"] == 1).all()
     reason = "retrieved profile of a radio occultation: no observation"
     assert account.left["other value", reason] == 393  # as pdbufr's airTemperature
+
+
+@pytest.mark.parametrize(
+    ("bit", "marks"),
+    [(1, {4}), (2, {1}), (5, {4}), (6, {1, 4}), (16, {1})],
+)
+def test_occultations_that_are_not_nominal_are_marked(bit: int, marks: set[int]) -> None:
+    (frame,) = frames(io.BytesIO((DATA / "occultation.bufr").read_bytes()))
+    assert isinstance(frame, Frame)
+    message = parse(frame)
+    assert isinstance(message, Message)
+    (decoded,) = decode([message], WANTED)
+    assert isinstance(decoded, Decoded)
+    (flags,) = decoded.block.columns(33039)
+    flags.values[:] = 1 << (16 - bit)
+    place = place_of(decoded.block, OCCULTATION)
+    reports = list(occultation_reports(decoded.block, place, Account()))
+    tables = [tabulate(own, "bufr:a").table for own, _ in reports]
+    assert set(pd.concat(tables)["quality"]) == marks
