@@ -119,6 +119,8 @@ def level_blocks(
     """Return the replications that are levels, each with the row of the top block of its rows."""
     found: list[tuple[Block, Above]] = []
     for below in block.blocks():
+        if not below.rows:
+            continue
         if below.has(*coordinates) and below.has(*observed):
             found.append((below, below.parent))
         else:
