@@ -5,6 +5,7 @@ they are not read. Of the bending angles that of frequency 0 is free of the iono
 processing the provider calls not nominal (element 0 33 039) have the mark 4, rejected, the others 1.
 
 References:
+    | WMO, Manual on Codes I.2 (WMO-No. 306), flag table 0 33 039
     | ROM SAF (2021), WMO FM94 (BUFR) specification for radio occultation data,
     | SAF/ROM/METO/FMT/BUFR/001
 """
