@@ -199,6 +199,9 @@ class Config(Model):
     """How `losda drive` drives the experiment; not part of its identity."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     """Where models and methods compute: `auto` takes the first CUDA device if there is one."""
+    chunk: Annotated[int, Field(ge=1)] | None = None
+    """Members that forecasts and latent methods compute at once; null: all. Fewer need less
+    memory; results differ by rounding, as between devices."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -255,13 +258,14 @@ class Config(Model):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes another experiment: all but addresses, training, operations, device, cycles."""
+        """Return what makes another experiment: all but addresses, training, operations, device, chunk, cycles."""
         excluded: dict[str, Any] = {
             "registry": True,
             "cycles": True,
             "train": True,
             "operations": True,
             "device": True,
+            "chunk": True,
             "checkpoints": True,
             "reference": {"address", "grid"},
             "observations": {"source": {"address", "complete"}},

@@ -29,7 +29,7 @@ class LatentFrame:
         z_b: Latent background.
         center: z_b + b.
         remainder: a_b − decode(z_b).
-        scale: s e^ℓ.
+        unit: s, the scale for ℓ = 0.
         level: ℓ, logarithm of the expected background error.
     """
 
@@ -37,8 +37,13 @@ class LatentFrame:
     z_b: Float[Tensor, "batch channel latent_lat latent_lon"]
     center: Float[Tensor, "batch channel latent_lat latent_lon"]
     remainder: Float[Tensor, "batch field lat lon"]
-    scale: Float[Tensor, "batch channel 1 1"]
+    unit: Float[Tensor, "batch channel 1 1"]
     level: Float[Tensor, "batch"]
+
+    @property
+    def scale(self) -> Float[Tensor, "batch channel 1 1"]:
+        """The scale s e^ℓ."""
+        return self.unit * torch.exp(self.level)[:, None, None, None]
 
     @classmethod
     def at(
@@ -62,13 +67,11 @@ class LatentFrame:
         remainder = a_b - autoencoder.decode(z_b)
         level = z_b.new_zeros(len(z_b))
         center = denoiser.center(z_b, season) if corrected else z_b
-        scale = denoiser.scale(level)
-        return cls(autoencoder, z_b, center, remainder, scale, level)
+        return cls(autoencoder, z_b, center, remainder, denoiser.scale(level), level)
 
     def with_level(self, level: Float[Tensor, "batch"]) -> "LatentFrame":
         """Return the same coordinates for an expected background error ℓ."""
-        ratio = torch.exp(level - self.level)[:, None, None, None]
-        return replace(self, scale=self.scale * ratio, level=level)
+        return replace(self, level=level)
 
     def anomaly(
         self, r: Float[Tensor, "batch channel latent_lat latent_lon"]

@@ -30,7 +30,8 @@ def conjugate_gradients(
         operator: v ↦ A v.
         b: Right-hand side, with shape (batch, *).
         iterations: Largest number of iterations from x = 0.
-        tolerance: Stop where |b − A x| ≤ tolerance |b| for all samples.
+        tolerance: A sample stays where |b − A x| ≤ tolerance |b|, whatever the others need; the
+            iterations end where all samples do.
 
     Returns:
         The solution, with the shape of `b`, and the number of iterations.
@@ -43,10 +44,12 @@ def conjugate_gradients(
     square = dot(residual, residual)
     goal = tolerance**2 * square
     for iteration in range(iterations):
-        if tolerance and bool((square <= goal).all()):
+        done = square <= goal
+        if tolerance and bool(done.all()):
             return x, iteration
         image = operator(direction)
-        length = expand(square / dot(direction, image).clamp(min=1e-30))
+        length = square / dot(direction, image).clamp(min=1e-30)
+        length = expand(length.masked_fill(done, 0.0))
         x, residual = x + length * direction, residual - length * image
         new = dot(residual, residual)
         direction = residual + expand(new / square.clamp(min=1e-30)) * direction

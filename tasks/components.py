@@ -20,6 +20,7 @@ from configs.methods import Free as FreeOptions
 from configs.methods import Latent, Method
 from configs.methods import Letkf as LetkfOptions
 from configs.methods import ThreeDVar as ThreeDVarOptions
+from models.chunks import ForecastInChunks
 from models.device import CPU, ForecastOnDevice, MethodOnDevice, copied_to, device_of
 from models.forecast import ForecastModel, Persistence
 from models.methods.base import AssimilationMethod
@@ -211,9 +212,14 @@ class Components:
         Raises:
             ValueError: A component does not fit, or there is no such device.
         """
-        options = self.config.forecast_model
-        if isinstance(options, PersistenceForecast):
+        if isinstance(self.config.forecast_model, PersistenceForecast):
             return Persistence()
+        model, chunk = self._forecast_on_device(statistics, spec), self.config.chunk
+        return model if chunk is None else ForecastInChunks(model, chunk)
+
+    def _forecast_on_device(self, statistics: Statistics, spec: StateSpec) -> ForecastModel:
+        """Return the model on the device, where it is not that of others."""
+        options = self.config.forecast_model
         if isinstance(options, ForeignForecast):
             return self._foreign(options, spec)
         device = device_of(self.config.device)
@@ -271,7 +277,7 @@ class Components:
             return letkf(options, statistics, spec, parts)
         from tasks.components_latent import latent_method
 
-        return latent_method(options, statistics, spec, parts)
+        return latent_method(options, statistics, spec, parts, self.config.chunk)
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""

@@ -45,6 +45,7 @@ def latent_method(
     statistics: Statistics,
     spec: StateSpec,
     parts: Mapping[str, LoadedComponent],
+    chunk: int | None = None,
 ) -> LatentMethod[Any]:
     """Return the method.
 
@@ -53,6 +54,7 @@ def latent_method(
         statistics: Climatology and error sizes.
         spec: Layout of the states.
         parts: Autoencoder and denoiser, verified.
+        chunk: Members that are computed at once; None for all.
 
     Raises:
         ValueError: A component does not fit its card, or the states.
@@ -60,7 +62,7 @@ def latent_method(
     device = statistics.std.device
     latent, prior = latent_space(spec, parts, device)
     area = spec.grid.cell_area_weights().to(device)
-    return LATENT[options.kind][0](statistics, latent, prior, area, settings_of(options))
+    return LATENT[options.kind][0](statistics, latent, prior, area, settings_of(options), chunk)
 
 
 def latent_space(

@@ -1,10 +1,11 @@
 """The cost function at each step of a method, for the record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "joined"]
 
 
 @dataclass
@@ -43,3 +44,19 @@ class Trace:
 def half_square(d: Tensor) -> float:
     """Return ½|d|², the mean over the batch."""
     return 0.5 * float((d**2).flatten(1).sum(1).mean())
+
+
+def joined(parts: Sequence[tuple[Trace, int]]) -> Trace:
+    """Return the trace of a batch from those of its parts, each with its number of samples."""
+    if len(parts) == 1:
+        return parts[0][0]
+    total = sum(count for _, count in parts)
+    rows = [
+        {
+            name: sum(row[name] * count for row, (_, count) in zip(same, parts, strict=True))
+            / total
+            for name in same[0]
+        }
+        for same in zip(*(trace.rows for trace, _ in parts), strict=True)
+    ]
+    return Trace([row | {"step": number} for number, row in enumerate(rows)])

@@ -7,6 +7,9 @@ A latent method looks for the standardized residual r between truth and backgrou
 
 and returns the analysis a(r̂). The expected background error ℓ is estimated from the innovations
 d(0). R holds the observation error and, if asked for, the decoder's error of representativeness.
+
+The members of an ensemble may be solved in chunks: what they share, the mean of ℓ and the
+perturbations of all of them, is known before the first chunk is solved.
 """
 
 import time
@@ -21,10 +24,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
+from models.chunks import rows_of
 from models.denoiser import LatentDenoiser
-from models.guidance.trace import Trace
+from models.guidance.trace import Trace, joined
 from models.latent_frame import LatentFrame, expected_level
 from models.methods.base import Analysis
+from models.methods.latent_problem import LatentProblem, of_one_ensemble
 from models.normalization import Statistics, time_basis
 from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
@@ -49,34 +54,6 @@ class LatentSettings(Protocol):
 
 
 Settings = TypeVar("Settings", bound=LatentSettings)
-
-
-@dataclass(frozen=True)
-class LatentProblem:
-    """One batch of analyses in latent coordinates.
-
-    Attributes:
-        frame: The coordinates.
-        observed: The observations.
-        error: Root of the diagonal of R, in the observations' units.
-        season: Functions of the valid time.
-        ensemble: Whether the batch is one ensemble, not independent analyses.
-    """
-
-    frame: LatentFrame
-    observed: AnomalyObservations
-    error: Float[Tensor, "batch obs"]
-    season: Float[Tensor, "batch basis"]
-    ensemble: bool
-
-    def departure(self, r: Float[Tensor, "batch channel lat lon"]) -> Float[Tensor, "batch obs"]:
-        """Return d(r), the observations minus their equivalents over their error."""
-        return (self.observed.y - self.observed.observe(self.frame.anomaly(r))) / self.error
-
-    @property
-    def condition(self) -> dict[str, Tensor]:
-        """The keyword arguments of the prior's denoiser."""
-        return {"z_b": self.frame.z_b, "level": self.frame.level, "season": self.season}
 
 
 @dataclass(frozen=True)
@@ -115,6 +92,7 @@ class LatentMethod(ABC, Generic[Settings]):
         denoiser: LatentDenoiser,
         area: Float[Tensor, "lat"],
         settings: Settings,
+        chunk: int | None = None,
     ) -> None:
         """Prepare the method.
 
@@ -124,9 +102,10 @@ class LatentMethod(ABC, Generic[Settings]):
             denoiser: The prior, trained with this autoencoder.
             area: Cell-area weights of the latitudes, mean 1.
             settings: What can be chosen.
+            chunk: Members of an ensemble that are computed at once; None for all.
         """
         self.statistics, self.autoencoder, self.denoiser = statistics, autoencoder, denoiser
-        self.area, self.settings = area, settings
+        self.area, self.settings, self.chunk = area, settings, chunk
 
     @abstractmethod
     def solve(
@@ -143,19 +122,39 @@ class LatentMethod(ABC, Generic[Settings]):
         generators: Sequence[torch.Generator],
     ) -> Analysis:
         """Return the analysis of one cycle."""
-        times = [valid_time] * len(x_b)
-        a_b = self.statistics.normalize(x_b, times)
         if not len(observations.y):
             return Analysis(x_b)
-        perturbed = generators if self.perturbs and len(x_b) > 1 else None
-        observed = of_anomalies(observations, self.statistics, self.area, times, perturbed)
-        began = time.perf_counter()
-        found = self.analysis(a_b, times, observed, generators, ensemble=len(x_b) > 1)
+        began, x_a, traces = time.perf_counter(), torch.empty_like(x_b), []
+        chunks = rows_of(len(x_b), self.chunk)
+        problems = self.problems(x_b, valid_time, observations, generators)
+        for rows, problem in zip(chunks, problems, strict=True):
+            times = [valid_time] * len(x_b[rows])
+            a_b = self.statistics.normalize(x_b[rows], times)
+            found = self.solved(problem, a_b, generators[rows])
+            x_a[rows] = self.statistics.denormalize(found.a, times)
+            traces.append((found.trace, len(times)))
         seconds = {"analysis": time.perf_counter() - began}
-        expected = torch.exp(found.level.mean())
-        x_a = self.statistics.denormalize(found.a, times)
-        error = expected * observed.unit[0]
-        return Analysis(x_a, tuple(found.trace.rows), seconds, float(expected), error)
+        expected = torch.exp(torch.cat([p.frame.level for p in problems]).mean())
+        error = expected * problems[0].observed.unit[0]
+        return Analysis(x_a, tuple(joined(traces).rows), seconds, float(expected), error)
+
+    def problems(
+        self,
+        x_b: Float[Tensor, "member field lat lon"],
+        valid_time: pd.Timestamp,
+        observations: Observations,
+        generators: Sequence[torch.Generator],
+    ) -> list[LatentProblem]:
+        """Return the problem of each chunk of the members."""
+        found, ensemble = [], len(x_b) > 1
+        for rows in rows_of(len(x_b), self.chunk):
+            times = [valid_time] * len(x_b[rows])
+            perturbed = generators[rows] if self.perturbs and ensemble else None
+            own = observations.of_members(rows)
+            observed = of_anomalies(own, self.statistics, self.area, times, perturbed)
+            a_b = self.statistics.normalize(x_b[rows], times)
+            found.append(self.problem(a_b, times, observed))
+        return of_one_ensemble(found) if ensemble else found
 
     def analysis(
         self,
@@ -163,18 +162,24 @@ class LatentMethod(ABC, Generic[Settings]):
         times: Sequence[pd.Timestamp],
         observed: AnomalyObservations,
         generators: Sequence[torch.Generator],
-        ensemble: bool = False,
     ) -> LatentAnalysis:
-        """Return the analysis of normalized anomalies.
+        """Return independent analyses of normalized anomalies.
 
         Args:
             a_b: Background anomalies [1].
             times: Valid time of each, UTC.
             observed: Observations of each.
             generators: One random generator for each.
-            ensemble: Whether the batch is one ensemble, not independent analyses.
         """
-        problem = self.problem(a_b, times, observed, ensemble)
+        return self.solved(self.problem(a_b, times, observed), a_b, generators)
+
+    def solved(
+        self,
+        problem: LatentProblem,
+        a_b: Float[Tensor, "batch field lat lon"],
+        generators: Sequence[torch.Generator],
+    ) -> LatentAnalysis:
+        """Return the analysis of a problem whose background anomalies are `a_b`."""
         r, trace = self.solve(problem, generators)
         # Fields that do not count are nearly zero with rare peaks: increments would spread them.
         counts = self.statistics.error_mask[:, None, None]
@@ -186,9 +191,8 @@ class LatentMethod(ABC, Generic[Settings]):
         a_b: Float[Tensor, "batch field lat lon"],
         times: Sequence[pd.Timestamp],
         observed: AnomalyObservations,
-        ensemble: bool = False,
     ) -> LatentProblem:
-        """Return the problem of an analysis, with the expected error ℓ of its innovations."""
+        """Return the problem of analyses, with the expected errors ℓ of their innovations."""
         settings = self.settings
         season = self.season(times)
         frame = LatentFrame.at(a_b, season, self.autoencoder, self.denoiser, settings.corrected)
@@ -197,10 +201,8 @@ class LatentMethod(ABC, Generic[Settings]):
             first = observed.observe(frame.anomaly(torch.zeros_like(frame.z_b)))
             units = observed.error, observed.unit, observed.weight
             level = expected_level(observed.y - first, *units)
-        if ensemble:
-            level = level.mean().expand(len(a_b))
         error = (observed.error**2 + (settings.representativeness * observed.unit) ** 2).sqrt()
-        return LatentProblem(frame.with_level(level), observed, error, season, ensemble)
+        return LatentProblem(frame.with_level(level), observed, error, season)
 
     def season(self, times: Sequence[pd.Timestamp]) -> Float[Tensor, "batch basis"]:
         """Return the functions of time that the prior depends on."""
@@ -211,4 +213,4 @@ class LatentMethod(ABC, Generic[Settings]):
         """Return the same method with other settings."""
         settings = replace(self.settings, **changes)  # type: ignore[type-var]
         parts = self.statistics, self.autoencoder, self.denoiser, self.area
-        return type(self)(*parts, settings)
+        return type(self)(*parts, settings, self.chunk)

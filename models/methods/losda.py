@@ -108,18 +108,17 @@ class LOSDA(LatentMethod[LOSDASettings]):
         if problem.ensemble and settings.prior_draw:
             draw = randn(r.shape, generators, r.device)
             guided.shift = settings.prior_draw * full.root(draw, settings.start)
-        if problem.ensemble and settings.ensemble_weight:
-            guided.first = self.hybrid(problem)
+        if problem.perturbations is not None and settings.ensemble_weight:
+            guided.first = self.hybrid(problem.perturbations)
         levels = karras_levels(settings.steps, settings.start, settings.stop)
         r = reverse_diffusion(guided, r, levels, settings.eta, generators, **problem.condition)
         return r, guided.trace
 
-    def hybrid(self, problem: LatentProblem) -> HybridCovariance:
+    def hybrid(self, perturbations: Float[Tensor, "member channel lat lon"]) -> HybridCovariance:
         """Return the covariance that also has the perturbations of the members."""
-        frame, shape = problem.frame, self.denoiser.shape
+        shape = self.denoiser.shape
         if not (shape.wraps and shape.poles):
             raise ValueError("method.ensemble_weight: needs a global grid")
-        perturbations = (frame.center - frame.center.mean(0)) / frame.scale
         if self._rho is None:
             distance = sphere_distance(*shape.grid)
             self._rho = localization_root(distance, self.settings.ensemble_width)

@@ -44,6 +44,10 @@ class Observations:
         values = self.operator(x)
         return values if self.offset is None else values + self.offset.to(values.dtype)
 
+    def of_members(self, rows: slice) -> "Observations":
+        """Return what some members of the background are compared with."""
+        return self if self.offset is None else replace(self, offset=self.offset[rows])
+
     def to(self, device: torch.device | str) -> "Observations":
         """Return the observations on another device."""
         return replace(
