@@ -8,6 +8,7 @@ from typing import Any
 
 from configs import Config
 from configs.data import NatureReference
+from configs.methods import Latent
 from flows.errors import one_line
 from models.device import MethodOnDevice, name_of
 from tasks.components import Components, cache_address
@@ -19,6 +20,8 @@ from tasks.store import is_remote
 __all__ = ["check_all"]
 
 LEAST_DISK = 1e9
+DEVICES = (16, 24, 80)
+"""Memory of common accelerators [GB]."""
 Finding = dict[str, Any]
 
 
@@ -88,7 +91,9 @@ def sizes(config: Config, parts: Components) -> Iterator[tuple[str, Callable[[],
         return found[0]
 
     yield "parameters", lambda: _parameters(size())
-    yield "memory", lambda: _memory(size())
+    yield "memory", lambda: _training_memory(config, size())
+    if isinstance(config.method, Latent):
+        yield "members", lambda: _members(config, *_shape(config, parts))
     yield "disk needed", lambda: _disk_needed(config, size())
     yield "hours", lambda: _hours(config, size())
 
@@ -96,11 +101,16 @@ def sizes(config: Config, parts: Components) -> Iterator[tuple[str, Callable[[],
 def _sizes(config: Config, parts: Components) -> Sizes:
     from tasks.sizes import sizes_of
 
+    return sizes_of(config, *_shape(config, parts))
+
+
+def _shape(config: Config, parts: Components) -> tuple[int, tuple[int, int]]:
+    """Return the fields of a state, and its latitudes and longitudes."""
     options = config.reference
     if isinstance(options, NatureReference):
         raise TypeError("a nature run has the sizes of the embedded world")
     grid = options.grid or parts.gridded().spec.grid.shape
-    return sizes_of(config, sum(len(v.levels or (0,)) for v in options.variables), grid)
+    return sum(len(v.levels or (0,)) for v in options.variables), grid
 
 
 def _parameters(size: Sizes) -> str:
@@ -108,10 +118,23 @@ def _parameters(size: Sizes) -> str:
     return f"{size.parameters / 1e6:.0f} million: {each}"
 
 
-def _memory(size: Sizes) -> str:
+def _training_memory(config: Config, size: Sizes) -> str:
     most = max(size.parts, key=lambda part: part.training_memory)
-    training = f"training {size.training_memory / 1e9:.1f} GB ({most.name}, batch {most.batch})"
-    return f"{training}, an analysis {size.analysis_memory / 1e9:.1f} GB, in single precision"
+    computing = config.train.computing
+    how = computing.precision + (", recomputed" if computing.recompute else "")
+    return f"training {size.training_memory / 1e9:.1f} GB ({most.name}, batch {most.batch}, {how})"
+
+
+def _members(config: Config, fields: int, grid: tuple[int, int]) -> str:
+    from tasks.analysis_memory import memory_of_members, usable
+
+    memory, members = memory_of_members(config, fields, grid), getattr(config.method, "members", 1)
+    peak = memory.peak(members, config.chunk) / 1e9
+    most = ", ".join(f"{gb} GB {memory.largest_ensemble(usable(gb * 1e9))}" for gb in DEVICES)
+    return (
+        f"{members}, chunk {config.chunk or members}: {peak:.1f} GB; each {memory.each / 1e9:.2f} GB, and "
+        f"{memory.at_once / 1e9:.2f} GB at once; most at once on a device of {most}"
+    )
 
 
 def _disk_needed(config: Config, size: Sizes) -> str:

@@ -128,15 +128,26 @@ class LatentMethod(ABC, Generic[Settings]):
         chunks = rows_of(len(x_b), self.chunk)
         problems = self.problems(x_b, valid_time, observations, generators)
         for rows, problem in zip(chunks, problems, strict=True):
-            times = [valid_time] * len(x_b[rows])
-            a_b = self.statistics.normalize(x_b[rows], times)
-            found = self.solved(problem, a_b, generators[rows])
-            x_a[rows] = self.statistics.denormalize(found.a, times)
-            traces.append((found.trace, len(times)))
+            found = self.states(problem, x_b[rows], valid_time, generators[rows])
+            x_a[rows] = found[0]
+            traces.append((found[1], len(found[0])))
+            del found  # while the next chunk is solved
         seconds = {"analysis": time.perf_counter() - began}
         expected = torch.exp(torch.cat([p.frame.level for p in problems]).mean())
         error = expected * problems[0].observed.unit[0]
         return Analysis(x_a, tuple(joined(traces).rows), seconds, float(expected), error)
+
+    def states(
+        self,
+        problem: LatentProblem,
+        x_b: Float[Tensor, "member field lat lon"],
+        valid_time: pd.Timestamp,
+        generators: Sequence[torch.Generator],
+    ) -> tuple[Float[Tensor, "member field lat lon"], Trace]:
+        """Return the analyses of a chunk as states, and the costs on the way."""
+        times = [valid_time] * len(x_b)
+        found = self.solved(problem, self.statistics.normalize(x_b, times), generators)
+        return self.statistics.denormalize(found.a, times), found.trace
 
     def problems(
         self,

@@ -4,7 +4,8 @@ from torch import nn
 
 from configs import load
 from models.autoencoder import Autoencoder
-from tasks.sizes import counted, measured, meta_autoencoder, sizes_of, throughput
+from tasks.sizes import operations_of, sizes_of, throughput
+from tasks.untrained import untrained_autoencoder
 
 SMALL = (
     "train.autoencoder.hidden=16",
@@ -16,20 +17,18 @@ SMALL = (
 )
 
 
-def test_operations_and_kept_bytes_of_a_known_layer() -> None:
+def test_operations_of_a_known_layer() -> None:
     layer, x = nn.Conv2d(3, 5, 1), torch.zeros(1, 3, 4, 8)
-    operations, kept = measured(lambda: layer(x))
-    assert operations == 2 * 3 * 5 * 32
-    assert kept == 4 * x.numel()
+    assert operations_of(lambda: layer(x)) == 2 * 3 * 5 * 32
 
 
 def test_parameters_are_those_of_the_real_networks() -> None:
     config = load("era5", SMALL)
     size = sizes_of(config, 69, (16, 32))
     with torch.device("meta"):
-        shape = meta_autoencoder(config, 69, (16, 32), 4).shape
+        shape = untrained_autoencoder(config, 69, (16, 32), 4).shape
     real = Autoencoder(shape, torch.ones(69), torch.zeros(4, 16, 32))
-    assert size.parts[0].parameters == counted(real)
+    assert size.parts[0].parameters == sum(p.numel() for p in real.parameters())
     assert {part.name for part in size.parts} == {
         "autoencoder",
         "denoiser",
@@ -43,7 +42,7 @@ def test_parameters_are_those_of_the_real_networks() -> None:
 def test_the_published_setting_has_the_latent_state_and_size_that_is_known() -> None:
     config = load("era5")
     with torch.device("meta"):
-        shape = meta_autoencoder(config, 69, (128, 256), 4).shape
+        shape = untrained_autoencoder(config, 69, (128, 256), 4).shape
     assert (shape.latent, *shape.latent_grid) == (69, 32, 64)
     size = sizes_of(config, 69, (128, 256))
     assert 50e6 < size.parts[0].parameters < 1e9 and 100e6 < size.parts[1].parameters < 1e9
