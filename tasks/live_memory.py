@@ -33,7 +33,7 @@ META = torch.device("meta")
 aten = torch.ops.aten
 
 
-class LiveMemory(TorchDispatchMode):
+class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages of one device.
 
     Attributes:
@@ -43,7 +43,7 @@ class LiveMemory(TorchDispatchMode):
 
     def __init__(self, device: torch.device = META) -> None:
         """Count nothing yet."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device, self.now, self.peak = device, 0, 0
         self._alive: set[int] = set()
         self._stack = ExitStack()
@@ -51,12 +51,12 @@ class LiveMemory(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Begin to count."""
         self._stack.enter_context(FusedAttention())
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *reason: object) -> None:
         """Count no more; what was alive may still be freed."""
-        super().__exit__(*reason)
+        super().__exit__(*reason)  # type: ignore[no-untyped-call]
         self._stack.close()
 
     def restart(self) -> None:
