@@ -190,6 +190,7 @@ def gauss_newton(
         increment, _ = conjugate_gradients(hessian, descent, solver.inner, solver.tolerance)
         last = d - tangent(root.apply(increment))
         v = v + increment
+        del tangent, adjoint, hessian  # what they keep, before the next ones are made
     return v, first, last
 
 
@@ -206,4 +207,5 @@ def steepest_descent(
         length = dot(descent, descent) / (dot(descent, descent) + dot(change, change)).clamp(1e-30)
         v = v + length.view(-1, *[1] * (v.dim() - 1)) * descent
         last = last - length[:, None] * change
+        del tangent, adjoint  # what they keep, before the next ones are made
     return v, first, last
