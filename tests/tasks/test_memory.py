@@ -119,7 +119,12 @@ def test_the_memory_of_a_training_step_is_what_is_measured(execution: Execution)
 
 
 def test_bfloat16_and_recomputation_need_less() -> None:
-    config = load("era5", [*SMALL, "train.autoencoder.hidden=128", "train.autoencoder.blocks=6"])
+    larger = (
+        "train.autoencoder.hidden=64",
+        "train.autoencoder.blocks=6",
+        "train.autoencoder.batch=256",
+    )
+    config = load("era5", [*SMALL, *larger])
     executions = (Execution(), Execution("bfloat16"), Execution(recompute=True))
     build = lambda: untrained_networks(config, FIELDS, GRID, 4)[:1]
     plain, mixed, recomputed = (training_memory(build, execution)[0] for execution in executions)
