@@ -3,7 +3,8 @@
     late      no worker took a run that should have begun          notification
     failed    a run ended as failed or crashed                     notification
     stalled   a run of `cycle` or `verify` goes on for an hour     cancelled, so that a device is free
-    zombie    no heartbeat for 90 s                                crashed: its worker is gone
+    zombie    no heartbeat for 90 s, not even a first one          crashed: its worker is gone
+    lost      a run that a worker took did not begin for 3 min     crashed: its worker is gone
 
     wake      observations of an experiment arrived                `drive/cpu` runs
 
@@ -34,6 +35,7 @@ from tasks.announcing import ARRIVED, OBSERVATIONS, resource_id
 __all__ = ["standing", "wake"]
 
 STALLED = timedelta(hours=1)
+LOST = timedelta(minutes=3)
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 ENDED = {"Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut"}
 
@@ -79,7 +81,8 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
             name="losda: zombie run",
             description="A run gave no sign of life for three heartbeats: its worker is gone.",
             trigger=EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
+                # one that dies before its first heartbeat would never miss one
+                after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
                 expect={"prefect.flow-run.*"},
                 match=RUNS,
                 match_related=_tagged("losda"),
@@ -91,6 +94,25 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
             actions=[
                 ChangeFlowRunState(
                     name=None, state=StateType.CRASHED, message="missing heartbeats", force=False
+                )
+            ],
+        ),
+        AutomationCore(
+            name="losda: lost run",
+            description="A worker took a run and did not begin it: both are gone.",
+            trigger=EventTrigger(
+                after={"prefect.flow-run.Pending"},
+                expect={"prefect.flow-run.*"},
+                match=RUNS,
+                match_related=_tagged("losda"),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=LOST,
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    name=None, state=StateType.CRASHED, message="did not begin", force=False
                 )
             ],
         ),

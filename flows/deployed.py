@@ -6,7 +6,8 @@
     train    the components of a configuration
 
 The configuration of an experiment lies beside it (`losda deploy CONFIG --out DIR` puts it there), so
-no run carries more than an address. Entrypoints are these modules; nothing is read from a file.
+no run carries more than an address. Entrypoints are these modules; nothing is read from a file. What is
+heavy is imported when it is known that there is work: a wake-up while another drives costs little.
 """
 
 import asyncio
@@ -23,12 +24,10 @@ from pydantic import Field
 from configs import load
 from configs.deployment import Address, CycleName
 from configs.hiding import hiding
-from flows.driving import cycle as work_off_cycle
 from flows.operations import How, at_the_wheel, experiment_of
-from tasks.driver import DrivenError, Driver
+from tasks.driver import DrivenError, Driver, require_free
 from tasks.experiment import cycle_time
 from tasks.plan import PUBLICATION
-from tasks.runtime import open_runtime
 
 __all__ = ["cycle", "drive", "train", "verify"]
 
@@ -56,11 +55,13 @@ async def drive(
         experiment: Where the experiment lies.
         linger: Wait so long for what becomes due, instead of ending [s].
     """
-    from flows.driving import drive as work_off
-    from flows.placing import place
-
     how = How(every=60.0, once=True, linger=linger)
     try:
+        with hiding():
+            require_free(experiment)  # before anything heavy is loaded: most wake-ups end here
+        from flows.driving import drive as work_off
+        from flows.placing import place
+
         with hiding(), at_the_wheel(experiment_of(experiment), how) as (driver, start):
             before = _alerts(driver)
             left = await work_off(driver, how, threading.Event(), place)
@@ -122,6 +123,9 @@ async def verify(
 
 
 async def _do(address: str, name: str, stages: Sequence[str]) -> None:
+    from flows.driving import cycle as work_off_cycle
+    from tasks.runtime import open_runtime
+
     with hiding():
         experiment, time = experiment_of(address), cycle_time(name)
         plan = open_runtime(experiment).plan

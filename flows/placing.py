@@ -6,8 +6,8 @@
 A run's idempotency key names experiment, cycle, stages and attempt, so a drive that was killed and
 began again finds the run that it had started, and never starts a second one. The ledger is believed,
 not the run's state: a run is over when its stages are committed. It is given up when its state is
-final, when the process that worked on a stage is dead, or when it never began; that is a failure of
-the stage, counted in the journal as any other.
+final, when the process that worked on a stage is dead, when it never began, or when nothing is heard
+of it; that is a failure of the stage, counted in the journal as any other.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 import pandas as pd
@@ -24,15 +25,17 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.runtime import flow_run
 from prefect.states import Crashed
 
+from flows.clearing import clear_runs
 from flows.driving import Work
 from tasks.driver import Driver
 from tasks.due import ANALYSIS
 from tasks.experiment import cycle_name, cycle_time
 from tasks.failures import failure_of
 from tasks.journal import Entry
-from tasks.ledger_lease import Lease, dead
+from tasks.ledger_lease import Lease, dead, living
 from tasks.plan import PUBLICATION, Plan
 
 __all__ = ["attempt_of", "place"]
@@ -42,6 +45,9 @@ POLL = 1.0
 SERVER_BACK_WITHIN = 300.0
 NEVER_BEGAN = pd.Timedelta("3min")
 """A run whose worker died between taking it and starting it stays pending for ever."""
+SILENCE = 600.0
+"""A run that is said to run, but is at no stage for so long [s], died before it came to one, and the
+server, which was away then, has seen no heartbeat that it could miss."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ class Order:
         """Return the stages that are not done."""
         return [stage for stage in self.stages if not self._is_done(stage)]
 
+    def is_at_work(self) -> bool:
+        """Return whether a process says that it is at one of the stages."""
+        stages = [stage for stage in self.open_stages() if stage != PUBLICATION]
+        return any(living(self.plan.ledger.folder(self.time, stage)) for stage in stages)
+
     def death(self) -> Lease | None:
         """Return the lease of a process that died at one of the stages, if that is news."""
         known = {e.attempt for e in self.driver.journal.entries() if e.kind == "death"}
@@ -105,6 +116,9 @@ async def place(driver: Driver, work: Work, stop: threading.Event) -> None:
         Order(driver, cycle_time(name), tuple(stages), attempt_of(entries, name), len(entries))
         for name, stages in work.items()
     ]
+    async with get_client() as client:
+        me = UUID(flow_run.id) if flow_run.id else None
+        await clear_runs(client, driver.experiment.root, me, [order.key for order in orders])
     found = await asyncio.gather(*(_carry_out(order, stop) for order in orders))
     for order, ended in zip(orders, found, strict=True):
         _count_failure(order, ended)
@@ -130,12 +144,14 @@ async def _carry_out(order: Order, stop: threading.Event) -> State[Any] | None:
     """Start the run, unless it was started before, and return its last state; None if stopped."""
     async with get_client() as client:
         run = await _patiently(lambda: _start(order))
-        identifier = run.id
+        identifier, alive = run.id, time.monotonic()
         while order.open_stages() and not stop.is_set():
             run = await _patiently(lambda: client.read_flow_run(identifier))
             if run.state is None or run.state.is_final():
                 break
-            if why := _given_up(order, run):
+            if not run.state.is_running() or order.is_at_work():
+                alive = time.monotonic()
+            if why := _given_up(order, run, time.monotonic() - alive):
                 crash = partial(
                     client.set_flow_run_state, identifier, Crashed(message=why), force=True
                 )
@@ -183,8 +199,14 @@ async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         await asyncio.sleep(POLL)
 
 
-def _given_up(order: Order, run: FlowRun) -> str:
-    """Return why a run that has no final state will have none; nothing if it may go on."""
+def _given_up(order: Order, run: FlowRun, silence: float) -> str:
+    """Return why a run that has no final state will have none; nothing if it may go on.
+
+    Args:
+        order: What the run is to do.
+        run: The run.
+        silence: For how long it is said to run without being at a stage [s].
+    """
     state = run.state
     assert state is not None
     if state.is_pending():
@@ -193,7 +215,9 @@ def _given_up(order: Order, run: FlowRun) -> str:
     if not state.is_running():
         return ""
     lease = order.death()
-    return f"process {lease.process} on {lease.host} died" if lease else ""
+    if lease:
+        return f"process {lease.process} on {lease.host} died"
+    return f"no sign of life for {silence:.0f} s" if silence > SILENCE else ""
 
 
 def _count_failure(order: Order, ended: State[Any] | None) -> None:

@@ -18,10 +18,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_engine import run_flow_async
-from prefect.states import Crashed, Pending
+from prefect.states import Crashed, Pending, Running, Scheduled
 
 from configs import load
-from flows import deployed, placing, server
+from flows import clearing, deployed, placing, server
+from flows.clearing import CLEARED
 from flows.deployments import apply_file, read_file
 from tasks.driver import driving, save_settings
 from tasks.experiment import Experiment
@@ -215,8 +216,6 @@ def test_a_run_whose_process_died_is_given_up_at_once(
             return
         died.append(run.name)
         with get_client(sync_client=True) as client:
-            from prefect.states import Running
-
             client.set_flow_run_state(run.id, Running(), force=True)
         lease = lease_of("a1-dead").model_copy(update={"process": 2**22 + 1})
         folder = Path(root) / "attempts" / "20010103T00" / "forecast"
@@ -276,3 +275,49 @@ def test_whatever_ends_an_attempt_gives_the_next_one_another_key(kind: Kind) -> 
     assert placing.attempt_of(entries, "20010103T12") == 1
     rerun = Entry(kind="rerun", text="", cycle="20010103T00")
     assert placing.attempt_of([*entries, rerun], "20010103T06") == 3
+
+
+def test_a_run_of_which_nothing_is_heard_is_given_up(
+    experiment: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = experiment(last="2001-01-03T00:00")
+    monkeypatch.setattr(placing, "SILENCE", 3.0)
+    lost = list[str]()
+
+    def die_before_the_first_stage(run: FlowRun) -> None:
+        if lost:
+            in_process(run)
+            return
+        lost.append(run.name)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Running(), force=True)
+
+    with worker(die_before_the_first_stage):
+        assert drive(root).is_completed()
+    assert len(troubles(root)) == 1 and "no sign of life for" in troubles(root)[0]
+
+
+def test_runs_that_nobody_works_on_hold_no_slot_of_a_queue(
+    experiment: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = experiment(last="2001-01-03T00:00")
+    monkeypatch.setattr(clearing, "SHORT", pd.Timedelta(0))
+    tomorrow = Scheduled(scheduled_time=pd.Timestamp.now("UTC") + pd.Timedelta("1D"))
+    states = {"drive/cpu": Pending(), "verify/cpu": Running(), "cycle/gpu": tomorrow}
+    stage = {"experiment": root, "cycle": "20010103T00"}
+    with get_client(sync_client=True) as client:
+        for name, state in states.items():
+            deployment = client.read_deployment_by_name(name)
+            parameters = {"experiment": root} if name == "drive/cpu" else stage
+            for address in (root, "/another"):
+                run = client.create_flow_run_from_deployment(
+                    deployment.id, parameters=parameters | {"experiment": address}
+                )
+                client.set_flow_run_state(run.id, state, force=True)
+    with worker(in_process):
+        assert drive(root).is_completed()
+    ended = {r.state_name for r in runs_of(root) if (r.state.message or "") == CLEARED}
+    assert ended == {"Crashed", "Cancelled"}
+    assert all(run.state.is_final() for run in runs_of(root))
+    assert not any(run.state.is_final() for run in runs_of("/another"))
+    assert not troubles(root)

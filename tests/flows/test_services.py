@@ -4,21 +4,19 @@ Every process is real: PostgreSQL and SeaweedFS, the Prefect server behind its p
 a drive woken by cron, one that an event wakes. A secret is planted everywhere and looked for.
 """
 
-import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.running_services import RunningServices
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -29,8 +27,12 @@ SETTINGS = (
     *("--set", "operations.clock.kind=mapped", "--set", "operations.clock.rate=1e6"),
     *("--set", "operations.clock.at=2020-01-01T00:00", "--set", "operations.retry_after=PT1S"),
 )
-LOSDA = (sys.executable, "-c", "from flows.cli import app; app()")
 PATIENCE = 600
+
+
+def complete(services: RunningServices, root: str) -> int:
+    """Return the number of complete cycles."""
+    return int(services.losda("status", root)["complete"])
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:  # noqa: ANN401
@@ -41,89 +43,20 @@ def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:  #
     return found
 
 
-class Services:
-    """Running services and how to talk to them."""
-
-    def __init__(self, folder: Path, environment: dict[str, str], port: int) -> None:
-        self.folder, self.port = folder, port
-        command = (*LOSDA, "up", str(folder), "--port", str(port), "--database", "postgresql")
-        self.process = subprocess.Popen(
-            (*command, "--json"),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=(folder.parent / "up.err").open("wb"),
-            text=True,
-        )
-        assert self.process.stdout is not None
-        lines = ""
-        while not lines.endswith("\n}\n"):
-            line = self.process.stdout.readline()
-            assert line, (folder.parent / "up.err").read_text()
-            lines += line
-        self.document = json.loads(lines)
-        text = (folder / "environment").read_text()
-        self.secrets = dict(line.split("=", 1) for line in text.splitlines())
-        self.environment = environment | self.secrets
-
-    def ask(self, path: str, body: object = None, password: str | None = None) -> Any:  # noqa: ANN401
-        """Ask the Prefect API."""
-        account = f"losda:{password or self.secrets['PREFECT_PASSWORD']}".encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Basic {base64.b64encode(account).decode()}",
-                "Content-Type": "application/json",
-            },
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())
-
-    def losda(self, *arguments: object) -> dict[str, Any]:
-        """Run a command and return its JSON document."""
-        done = subprocess.run(
-            (*LOSDA, *map(str, arguments), "--json"),
-            check=False,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
-
-    def complete(self, root: str) -> int:
-        """Return the number of complete cycles."""
-        return int(self.losda("status", root)["complete"])
-
-    def children(self) -> dict[str, int]:
-        """Return the processes by the last part of their command."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = path.read_text().rpartition(")")[2].split()
-                command = (path.parent / "cmdline").read_text()
-            except OSError:
-                continue
-            if int(fields[1]) == self.process.pid:
-                found[command] = int(path.parent.name)
-        return found
-
-
 @pytest.fixture(scope="module")
-def services(environment: dict[str, str]) -> Iterator[Services]:
+def services(environment: dict[str, str]) -> Iterator[RunningServices]:
     from tasks.ports import free_ports
 
     # pytest's own folders are closed to the database's user
     with tempfile.TemporaryDirectory(prefix="losda-up-") as folder:
         Path(folder).chmod(0o755)
         port = free_ports(("server",))["server"]
-        found = Services(Path(folder) / "services", environment, port)
+        found = RunningServices(Path(folder) / "services", environment, port, "postgresql")
         yield found
-        found.process.send_signal(signal.SIGTERM)
-        found.process.wait(90)
+        found.stop()
 
 
-def test_the_server_asks_for_its_password(services: Services) -> None:
+def test_the_server_asks_for_its_password(services: RunningServices) -> None:
     assert services.document["database"] == "postgresql"
     assert "password" not in services.document
     assert services.ask("/work_pools/filter", {})
@@ -133,15 +66,17 @@ def test_the_server_asks_for_its_password(services: Services) -> None:
     assert {"cpu", "gpu"} <= pools
 
 
-def test_cron_drives_cycles_on_s3_and_an_event_the_next(services: Services, tiny: "Tiny") -> None:
+def test_cron_drives_cycles_on_s3_and_an_event_the_next(
+    services: RunningServices, tiny: "Tiny"
+) -> None:
     root = "s3://losda/cron"
     end = ("--set", "operations.end=2001-01-03T06:00")
     services.losda("deploy", tiny.config, "--out", root, *SETTINGS, *end, "--cron", "* * * * *")
-    wait_for(lambda: services.complete(root) == 2)
+    wait_for(lambda: complete(services, root) == 2)
     never = ("--cron", "0 0 29 2 *", "--set", "operations.end=2001-01-03T12:00")
     services.losda("deploy", root, *never)
     services.losda("wake", root)
-    wait_for(lambda: services.complete(root) == 3)
+    wait_for(lambda: complete(services, root) == 3)
     body = {"filter": {"event": {"name": ["losda.analysis.committed"]}}, "limit": 50}
     cycles = [e["payload"]["cycle"] for e in services.ask("/events/filter", body)["events"]]
     assert sorted(cycles) == ["20010103T00", "20010103T06", "20010103T12"]
@@ -150,7 +85,7 @@ def test_cron_drives_cycles_on_s3_and_an_event_the_next(services: Services, tiny
 
 
 def test_services_that_are_killed_come_back_and_lose_nothing(
-    services: Services, tiny: "Tiny"
+    services: RunningServices, tiny: "Tiny"
 ) -> None:
     root = "s3://losda/killed"
     end = ("--set", "operations.end=2001-01-03T06:00")
@@ -161,7 +96,7 @@ def test_services_that_are_killed_come_back_and_lose_nothing(
         os.kill(process, signal.SIGKILL)
     wait_for(lambda: len(services.children()) == len(before))
     assert not set(services.children().values()) & set(before.values())
-    wait_for(lambda: _quietly(lambda: services.complete(root)) == 2)
+    wait_for(lambda: _quietly(lambda: complete(services, root)) == 2)
 
 
 def _quietly(ask: Callable[[], int]) -> int:
@@ -171,7 +106,7 @@ def _quietly(ask: Callable[[], int]) -> int:
         return 0
 
 
-def test_no_secret_is_in_logs_records_or_objects(services: Services) -> None:
+def test_no_secret_is_in_logs_records_or_objects(services: RunningServices) -> None:
     secrets = [
         services.secrets[name]
         for name in ("PREFECT_PASSWORD", "POSTGRES_PASSWORD", "AWS_SECRET_ACCESS_KEY")
@@ -199,9 +134,8 @@ def test_no_secret_is_in_logs_records_or_objects(services: Services) -> None:
             assert secret not in text, name
 
 
-def test_at_the_end_nothing_is_left(services: Services) -> None:
+def test_at_the_end_nothing_is_left(services: RunningServices) -> None:
     processes = services.children().values()
     assert len(processes) == 5
-    services.process.send_signal(signal.SIGTERM)
-    assert services.process.wait(90) == 0
+    assert services.stop() == 0
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
