@@ -9,7 +9,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 export MALLOC_TRIM_THRESHOLD_ := 536870912
 export MALLOC_TOP_PAD_ := 67108864
 
-.PHONY: install run test lint services bench rehearse quality clean
+.PHONY: install run test lint services chaos bench rehearse quality clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,11 @@ test: install lint
 # the whole of `losda up`, for real: minutes
 services: install
 	$(BIN)/python -m pytest -m services
+
+# 100 kills of server, workers, drive, database, S3 server and of all, in 60 cycles: hours
+CHAOS_OUT ?= /tmp/losda-chaos
+chaos: install
+	$(BIN)/python -m tests.service_chaos --cycles 60 --kills 100 --out $(CHAOS_OUT)
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

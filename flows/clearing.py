@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed
 
-__all__ = ["CLEARED", "clear_runs"]
+__all__ = ["clear_runs"]
 
 OPEN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 SHORT = pd.Timedelta("5min")

@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +137,12 @@ def test_entrypoints_are_flows_of_their_names_with_checked_parameters() -> None:
         assert spec.work_pool.job_variables["env"] == {
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT)
         }
+
+
+def test_a_wake_up_while_another_drives_loads_nothing_heavy() -> None:
+    code = "import sys, flows.deployed; print({'torch', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run((sys.executable, "-c", code), check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from prefect.states import Crashed, Pending, Running, Scheduled
 
 from configs import load
 from flows import clearing, deployed, placing, server
-from flows.clearing import CLEARED
+from flows.clearing import clear_runs
 from flows.deployments import apply_file, read_file
 from tasks.driver import driving, save_settings
 from tasks.experiment import Experiment
@@ -298,26 +298,38 @@ def test_a_run_of_which_nothing_is_heard_is_given_up(
 
 
 def test_runs_that_nobody_works_on_hold_no_slot_of_a_queue(
-    experiment: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    pools: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = experiment(last="2001-01-03T00:00")
     monkeypatch.setattr(clearing, "SHORT", pd.Timedelta(0))
     tomorrow = Scheduled(scheduled_time=pd.Timestamp.now("UTC") + pd.Timedelta("1D"))
-    states = {"drive/cpu": Pending(), "verify/cpu": Running(), "cycle/gpu": tomorrow}
-    stage = {"experiment": root, "cycle": "20010103T00"}
-    with get_client(sync_client=True) as client:
-        for name, state in states.items():
-            deployment = client.read_deployment_by_name(name)
-            parameters = {"experiment": root} if name == "drive/cpu" else stage
-            for address in (root, "/another"):
-                run = client.create_flow_run_from_deployment(
-                    deployment.id, parameters=parameters | {"experiment": address}
-                )
-                client.set_flow_run_state(run.id, state, force=True)
-    with worker(in_process):
-        assert drive(root).is_completed()
-    ended = {r.state_name for r in runs_of(root) if (r.state.message or "") == CLEARED}
-    assert ended == {"Crashed", "Cancelled"}
-    assert all(run.state.is_final() for run in runs_of(root))
-    assert not any(run.state.is_final() for run in runs_of("/another"))
-    assert not troubles(root)
+    kinds = {"drive/cpu": Pending(), "verify/cpu": Running(), "cycle/gpu": tomorrow}
+
+    async def clear() -> tuple[int, dict[str, str]]:
+        async with get_client() as client:
+            made = {}
+            for name, state in kinds.items():
+                deployment = await client.read_deployment_by_name(name)
+                for about in ("/e", "/e: ordered", "/another"):
+                    place, _, key = about.partition(": ")
+                    parameters = {"experiment": place}
+                    if name != "drive/cpu":
+                        parameters["cycle"] = "20010103T00"
+                    run = await client.create_flow_run_from_deployment(
+                        deployment.id, parameters=parameters, idempotency_key=key or None
+                    )
+                    await client.set_flow_run_state(run.id, state, force=True)
+                    made[f"{name} {about}"] = run.id
+            me = made["drive/cpu /e: ordered"]
+            count = await clear_runs(client, "/e", me, ["ordered"])
+            states = {n: (await client.read_flow_run(i)).state_name for n, i in made.items()}
+            for run in made.values():  # no worker of another test takes them
+                await client.set_flow_run_state(run, Crashed(), force=True)
+            return count, states
+
+    count, states = asyncio.run(clear())
+    assert count == 3
+    for name, state in kinds.items():
+        left = {states[f"{name} /e: ordered"], states[f"{name} /another"]}
+        assert left == {state.name}
+    ended = [states[f"{name} /e"] for name in kinds]
+    assert ended == ["Crashed", "Crashed", "Cancelled"]
