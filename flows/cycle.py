@@ -11,11 +11,13 @@ synchronous flow a second (its heartbeat thread). The work itself runs in a thre
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pandas as pd
 from prefect import flow
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
 from flows import monitoring, progress, summary
 from flows.artifacts import Artifacts, tagged
@@ -26,11 +28,12 @@ from tasks.ledger import ReopenedError
 from tasks.plan import PUBLICATION, Plan
 from tasks.runtime import open_runtime
 
-__all__ = ["Task", "run", "run_stage"]
+__all__ = ["Task", "begun", "run", "run_stage"]
 
 Task = Callable[[Experiment, str], Awaitable[object]]
 
 SHOWN = 20  # cycles with artifacts
+SERVER_BACK_WITHIN, PAUSE = 300.0, 2.0
 TASKS: dict[str, Task] = {
     "forecast": work.forecast,
     "observations": work.ingest,
@@ -123,8 +126,30 @@ async def run_stage(
     is_done = plan.is_published(time) if stage == PUBLICATION else not plan.is_open(time, stage)
     if not is_done:
         with tagged(experiment, cycle_name(time)):
-            await tasks[stage](experiment, cycle_name(time))
+            await begun(lambda: tasks[stage](experiment, cycle_name(time)))
     return not is_done
+
+
+async def begun(start: Callable[[], Awaitable[object]]) -> None:
+    """Run a task, again if it could not begin because the server was away.
+
+    The server is asked whether the task's tags have a limit, by a client that does not try twice.
+
+    Args:
+        start: Starts the task; the ledger lets no work be done twice.
+
+    Raises:
+        ConcurrencySlotAcquisitionError: The server does not come back.
+    """
+    ended = time.monotonic() + SERVER_BACK_WITHIN
+    while True:
+        try:
+            await start()
+            return
+        except ConcurrencySlotAcquisitionError:
+            if time.monotonic() > ended:
+                raise
+            await asyncio.sleep(PAUSE)
 
 
 async def finish(

@@ -4,15 +4,18 @@
 
 What is due is asked of the ledger before each cycle (`tasks.driver`), so a hold, a release or a
 rerun counts from the next cycle on, and a drive that was killed is replaced by the same command.
-One round is one run of the flow `cycle`. A failure is noted by the stage itself; its number and the
+Storage that does not answer is waited for. One round is one run of the flow `cycle`. A failure is noted by the stage itself; its number and the
 delay are the ledger's business, so Prefect does not repeat these tasks.
 """
 
 import asyncio
+import errno
 import math
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pandas as pd
@@ -31,12 +34,14 @@ from tasks.experiment import Experiment, cycle_name, cycle_time
 from tasks.ledger import ReopenedError, StaleCommitError
 from tasks.orders import orders_of
 from tasks.runtime import open_runtime
+from tasks.store import is_remote
 
 __all__ = ["Place", "Work", "cycle", "drive", "work_here"]
 
 ONCE: dict[str, Task] = {
     stage: cast(Any, task).with_options(retries=0) for stage, task in TASKS.items()
 }
+PAUSE, BACK_WITHIN = 5.0, 300.0
 Work = Mapping[str, Sequence[str]]
 Place = Callable[[Driver, Work, threading.Event], Awaitable[None]]
 """Does the stages of some cycles, side by side, wherever that may be."""
@@ -100,9 +105,16 @@ async def drive(
     Returns:
         What is open, and why.
     """
-    shown = Watch()
+    shown, away = Watch(), _Away(driver.experiment.root)
     while True:
-        decision, failed = await _work_off(driver, stop, shown, place)
+        try:
+            decision, failed = await _work_off(driver, stop, shown, place)
+        except OSError as error:
+            if stop.is_set() or not away.is_worth_waiting(error, how):
+                raise
+            await asyncio.to_thread(stop.wait, PAUSE)
+            continue
+        away.since = None
         if pages := monitoring.current():
             pages.refresh()
         for wait in decision.waits:
@@ -113,6 +125,25 @@ async def drive(
         if stop.is_set() or done or idle:
             return decision
         await asyncio.to_thread(stop.wait, how.every if failed else min(how.every, seconds))
+
+
+@dataclass
+class _Away:
+    """Since when the storage of an experiment does not answer, if so."""
+
+    root: str
+    since: float | None = None
+
+    def is_worth_waiting(self, error: OSError, how: How) -> bool:
+        """Return whether an error may go by itself: a wake-up waits for some time, others for ever."""
+        # a server that comes up answers with errors that have no name
+        unnamed = is_remote(self.root) and error.errno == errno.EIO
+        if not isinstance(error, (ConnectionError, TimeoutError)) and not unnamed:
+            return False
+        if self.since is None:
+            self.since = time.monotonic()
+            sys.stderr.write(f"losda: {one_line(error)}; waiting for it to come back\n")
+        return not how.once or time.monotonic() - self.since < BACK_WITHIN
 
 
 async def _work_off(
@@ -133,6 +164,8 @@ async def _work_off(
             await place(driver, _work_of(decision), stop)
         except (ReopenedError, StaleCommitError):
             continue
+        except (ConnectionError, TimeoutError):
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
             text = one_line(error)
             entries = driver.journal.entries()

@@ -119,8 +119,11 @@ async def place(driver: Driver, work: Work, stop: threading.Event) -> None:
     async with get_client() as client:
         me = UUID(flow_run.id) if flow_run.id else None
         await clear_runs(client, driver.experiment.root, me, [order.key for order in orders])
-    found = await asyncio.gather(*(_carry_out(order, stop) for order in orders))
+    watched = (_carry_out(order, stop) for order in orders)
+    found = await asyncio.gather(*watched, return_exceptions=True)
     for order, ended in zip(orders, found, strict=True):
+        if isinstance(ended, BaseException):
+            raise ended
         _count_failure(order, ended)
 
 

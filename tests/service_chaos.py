@@ -32,7 +32,7 @@ from tests.chaos import REPOSITORY, finish
 from tests.running_services import RunningServices
 from tests.service_checks import attempts_of, difference_of, faults
 from tests.service_events import hang_s3, jump, move_clock, set_operations, stand_still
-from tests.service_kills import KINDS, kill
+from tests.service_kills import KINDS, kill, runs_below
 from tests.small_experiment import make_tiny
 
 START = pd.Timestamp("2001-01-03")
@@ -40,6 +40,7 @@ STEP = pd.Timedelta(hours=6)
 OFFSET = timedelta(hours=3)
 STAGES = 5  # with the publication
 ROOT = "s3://losda/chaos"
+WAKE_EVERY = 15.0
 AHEAD = 3
 """So many kills may come before their turn by the number of commits: the service has to get on."""
 
@@ -62,6 +63,7 @@ class Wish:
         database: Of the Prefect server.
         cron: What wakes the drive.
         stuck: It is given up when nothing was committed for so long [s].
+        wakes: Whether somebody starts a drive when there is none, instead of waiting for cron.
     """
 
     cycles: int
@@ -73,6 +75,7 @@ class Wish:
     database: str = "postgresql"
     cron: str = "* * * * *"
     stuck: float = 900.0
+    wakes: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -93,6 +96,7 @@ class Torture:
     seen: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     news: float = field(default_factory=time.monotonic)
+    woken: float = 0.0
 
     def __post_init__(self) -> None:
         """Draw the kinds of the kills."""
@@ -146,6 +150,19 @@ class Torture:
         ended = time.monotonic() + seconds
         while (left := ended - time.monotonic()) > 0 and self.complete() < cycles:
             time.sleep(min(left, 2.0))
+            if self.wish.wakes:
+                self.wake()
+
+    def wake(self) -> None:
+        """Start a drive if there is none, as a button of Prefect's page does."""
+        there = any(run.flow == "drive" for run in runs_below(self.services))
+        if there or time.monotonic() - self.woken < WAKE_EVERY:
+            return
+        self.woken = time.monotonic()
+        with suppress(OSError):
+            deployment = self.services.ask("/deployments/name/drive/cpu")["id"]
+            body = {"parameters": {"experiment": ROOT}, "state": {"type": "SCHEDULED"}}
+            self.services.ask(f"/deployments/{deployment}/create_flow_run", body)
 
     def kill(self) -> None:
         """Make the next kill that there is somebody for."""

@@ -11,11 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pandas as pd
 import pytest
 
+from flows import driving
 from flows.cycle import Task
 from tasks import ledger_lease, store, work
+from tasks.driver import Driver
+from tasks.due import Decision
 from tasks.experiment import Experiment, cycle_time
 from tasks.plan import Plan
 from tests.chaos import archive_of
@@ -279,8 +283,6 @@ def test_a_killed_attempt_is_counted_once(drive: Losda, finished: Path, tmp_path
 def test_a_trouble_that_is_no_stages_fault_is_an_alert_and_counts_as_no_failure(
     drive: Losda, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import driving
-
     run, calls = driving.run_stage, list[str]()
 
     async def unreachable(
@@ -288,7 +290,7 @@ def test_a_trouble_that_is_no_stages_fault_is_an_alert_and_counts_as_no_failure(
     ) -> bool:
         calls.append(stage)
         if len(calls) == 2:
-            raise ConnectionError("no server")
+            raise httpx.ConnectError("no server")
         return await run(experiment, plan, time, stage, tasks)
 
     monkeypatch.setattr(driving, "run_stage", unreachable)
@@ -365,3 +367,37 @@ def test_a_stale_directory_is_refused_at_the_start(
     (root / "ledger" / CYCLES[1] / "observations.json").unlink()
     code, _, err = drive(root)
     assert code == 2 and "stale" in err and CYCLES[1] in err and err.count("\n") == 1
+
+
+def test_storage_that_is_away_is_waited_for(
+    drive: Losda, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "PAUSE", 0.01)
+    look, looks = Driver.look, list[int]()
+
+    def away(driver: Driver) -> Decision:
+        looks.append(1)
+        if len(looks) in (1, 3, 4):
+            raise ConnectionError("s3://b/e/journal: no connection, tried 5 times")
+        return look(driver)
+
+    monkeypatch.setattr(Driver, "look", away)
+    code, _, err = drive(tmp_path / "e")
+    assert code == 0, err
+    assert archive_of(tmp_path / "e") == archive_of(finished)
+    assert not (tmp_path / "e" / "journal").exists()
+    assert err.count("waiting for it to come back") == 2
+
+
+def test_a_wake_up_does_not_wait_for_storage_for_ever(
+    losda: Losda, tiny: "Tiny", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "PAUSE", 0.01)
+    monkeypatch.setattr(driving, "BACK_WITHIN", 0.1)
+
+    def away(driver: Driver) -> Decision:
+        raise TimeoutError("s3://b/e/journal: no answer within 60 s")
+
+    monkeypatch.setattr(Driver, "look", away)
+    code, _, err = losda("drive", tiny.config, "--out", tmp_path / "e", *mapped(), "--once")
+    assert code == 1 and "no answer within 60 s" in err

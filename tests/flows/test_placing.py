@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_engine import run_flow_async
 from prefect.states import Crashed, Pending, Running, Scheduled
 
 from configs import load
-from flows import clearing, deployed, placing, server
+from flows import clearing, cycle, deployed, placing, server
 from flows.clearing import clear_runs
 from flows.deployments import apply_file, read_file
 from tasks.driver import driving, save_settings
@@ -232,6 +233,23 @@ def test_a_run_whose_process_died_is_given_up_at_once(
         "Crashed",
         "process 4194305",
     )
+
+
+def test_a_stage_begins_when_the_server_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycle, "PAUSE", 0.01)
+    begun = list[int]()
+
+    async def start() -> None:
+        begun.append(1)
+        if len(begun) < 3:
+            raise ConcurrencySlotAcquisitionError("Unable to acquire concurrency slots")
+
+    asyncio.run(cycle.begun(start))
+    assert len(begun) == 3
+    begun.clear()
+    monkeypatch.setattr(cycle, "SERVER_BACK_WITHIN", -1.0)
+    with pytest.raises(ConcurrencySlotAcquisitionError):
+        asyncio.run(cycle.begun(start))
 
 
 def test_a_run_that_never_begins_is_given_up(
