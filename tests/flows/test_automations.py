@@ -20,7 +20,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.events.schemas.events import Event, RelatedResource, Resource
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Failed, Running, Scheduled, State
+from prefect.states import Failed, Pending, Running, Scheduled, State
 from prefect.types._datetime import now
 
 from flows import automations, server
@@ -105,6 +105,7 @@ def deployed(
 ) -> Iterator[str]:
     """The server with the automations of `losda deploy`, which wait as little as can be."""
     monkeypatch.setattr(automations, "STALLED", SHORTEST)
+    monkeypatch.setattr(automations, "LOST", SHORTEST)
     monkeypatch.setattr(automations, "HEARTBEAT", SHORTEST.total_seconds() / 3)
     with at(triggering, monkeypatch):
         block = CustomWebhookNotificationBlock(
@@ -201,17 +202,29 @@ def test_somebody_is_told_of_runs_that_are_late_or_fail_and_of_no_others(
 def test_a_cycle_that_does_not_end_is_cancelled_and_a_drive_is_not(deployed: str) -> None:
     cycle = run_in(Running(), "20050101T00", "losda", "cycle")
     drive = run_in(Running(), "drive", "losda", "drive")
-    wait_for(lambda: state_of(cycle) in ("CANCELLING", "CANCELLED"))
+
+    def cancelled() -> bool:
+        for run in (cycle, drive):  # both are alive
+            heartbeat_of(run)
+        return state_of(cycle) in ("CANCELLING", "CANCELLED")
+
+    wait_for(cancelled)
     assert state_of(drive) == "RUNNING"
 
 
 def test_a_run_without_a_sign_of_life_is_crashed_and_one_with_it_goes_on(deployed: str) -> None:
-    zombie, alive = (run_in(Running(), name, "losda") for name in ("zombie", "alive"))
+    names = ("zombie", "dead before its first one", "alive")
+    zombie, dead, alive = (run_in(Running(), name, "losda") for name in names)
 
     def crashed() -> bool:
         heartbeat_of(alive)
-        return state_of(zombie) == "CRASHED"
+        return {state_of(zombie), state_of(dead)} == {"CRASHED"}
 
     heartbeat_of(zombie)
     wait_for(crashed)
     assert state_of(alive) == "RUNNING"
+
+
+def test_a_run_that_a_worker_took_and_did_not_begin_is_crashed(deployed: str) -> None:
+    lost = run_in(Pending(), "lost", "losda")
+    wait_for(lambda: state_of(lost) == "CRASHED")
