@@ -108,13 +108,12 @@ async def drive(
     shown, away = Watch(), _Away(driver.experiment.root)
     while True:
         try:
-            decision, failed = await _work_off(driver, stop, shown, place)
+            decision, failed = await _work_off(driver, stop, shown, place, away)
         except OSError as error:
             if stop.is_set() or not away.is_worth_waiting(error, how):
                 raise
             await asyncio.to_thread(stop.wait, PAUSE)
             continue
-        away.since = None
         if pages := monitoring.current():
             pages.refresh()
         for wait in decision.waits:
@@ -147,7 +146,7 @@ class _Away:
 
 
 async def _work_off(
-    driver: Driver, stop: threading.Event, shown: Watch, place: Place
+    driver: Driver, stop: threading.Event, shown: Watch, place: Place, away: _Away
 ) -> tuple[Decision, bool]:
     """Run what is due until nothing is; return what is left, and whether something else failed.
 
@@ -156,6 +155,7 @@ async def _work_off(
     """
     while True:
         decision = driver.look()
+        away.since = None
         say(driver.experiment.root, decision)
         if stop.is_set() or not decision.actions:
             return decision, False
