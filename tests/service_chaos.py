@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 
 from tasks import store
-from tasks.journal import Journal
+from tasks.journal import Entry, Journal
 from tasks.ports import free_ports
 from tests.chaos import REPOSITORY, finish
 from tests.running_services import RunningServices
@@ -40,7 +40,7 @@ STEP = pd.Timedelta(hours=6)
 OFFSET = timedelta(hours=3)
 STAGES = 5  # with the publication
 ROOT = "s3://losda/chaos"
-WAKE_EVERY = 15.0
+WAKE_EVERY, QUIET = 15.0, 20.0
 AHEAD = 3
 """So many kills may come before their turn by the number of commits: the service has to get on."""
 
@@ -225,13 +225,22 @@ def chaos(wish: Wish) -> dict[str, Any]:
 
 def _shortened(torture: Torture) -> Wish:
     """Let the cycles that were begun be the last ones, without kills; return what is wished then."""
-    torture.look()
+    torture.left.clear()
+    (torture.wish.out / "stop").unlink()
+    Journal(ROOT).write(Entry(kind="hold", text="the test is to end"))
+    quiet = time.monotonic()
+    while (
+        time.monotonic() - quiet < QUIET
+    ):  # what is under way is finished, and nothing more begun
+        torture.look()
+        time.sleep(2)
+        if any(run.flow != "drive" for run in runs_below(torture.services)):
+            quiet = time.monotonic()
     begun = {name.split("/")[0] for name in torture.seen if not name.startswith("published/")}
     wish = replace(torture.wish, cycles=max(1, len(begun)))
-    torture.left.clear()
-    (wish.out / "stop").unlink()
     set_operations(ROOT, end=START.to_pydatetime() + (wish.cycles - 1) * STEP.to_pytimedelta())
     move_clock(ROOT, timedelta(hours=6 * torture.wish.cycles))
+    Journal(ROOT).write(Entry(kind="release", text="to finish what was begun"))
     torture.say(f"stopped: {wish.cycles} cycles are the last")
     return wish
 
