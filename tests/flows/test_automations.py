@@ -213,15 +213,19 @@ def test_a_cycle_that_does_not_end_is_cancelled_and_a_drive_is_not(deployed: str
 
 
 def test_a_run_without_a_sign_of_life_is_crashed_and_one_with_it_goes_on(deployed: str) -> None:
-    names = ("zombie", "dead before its first one", "alive")
-    zombie, dead, alive = (run_in(Running(), name, "losda") for name in names)
-
-    def crashed() -> bool:
-        heartbeat_of(alive)
-        return {state_of(zombie), state_of(dead)} == {"CRASHED"}
-
+    alive = run_in(Running(), "alive", "losda")
+    heartbeat_of(alive)
+    zombie = run_in(Running(), "zombie", "losda")
+    heartbeat_of(alive)
+    dead = run_in(Running(), "dead before its first one", "losda")
     heartbeat_of(zombie)
-    wait_for(crashed)
+
+    def crashed(run: UUID) -> bool:
+        heartbeat_of(alive)
+        return state_of(run) == "CRASHED"
+
+    for run in (zombie, dead):
+        wait_for(lambda run=run: crashed(run))
     assert state_of(alive) == "RUNNING"
 
 
