@@ -46,9 +46,9 @@ def local_root(tmp_path: Path) -> str:
 @pytest.fixture
 def no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for the disk: no power cut here, and it is most of the time."""
-    from tasks import store
+    from tasks import local_files
 
-    monkeypatch.setattr(store, "sync", lambda paths: None)
+    monkeypatch.setattr(local_files, "sync", lambda paths: None)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from prefect.types._datetime import now
 from flows import automations, server
 from tasks.ports import free_ports
 
+pytestmark = pytest.mark.services
+
 Losda = Callable[..., tuple[int, str, str]]
 PATIENCE = 180
 SHORTEST = timedelta(seconds=10)
@@ -97,24 +99,26 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 @pytest.fixture
-def deployed(
+def deploy(
     triggering: str,
     told: tuple[str, list[str]],
     losda: Losda,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[str]:
-    """The server with the automations of `losda deploy`, which wait as little as can be."""
-    monkeypatch.setattr(automations, "STALLED", SHORTEST)
-    monkeypatch.setattr(automations, "LOST", SHORTEST)
-    monkeypatch.setattr(automations, "HEARTBEAT", SHORTEST.total_seconds() / 3)
+) -> Iterator[Callable[..., None]]:
+    """Let the server have the automations of `losda deploy`, some of which wait less long."""
+
+    def command(**shorter: object) -> None:
+        for name, value in shorter.items():
+            monkeypatch.setattr(automations, name, value)
+        code, _, err = losda("deploy", "--notify", "custom-webhook/ops", "--json")
+        assert code == 0, err
+
     with at(triggering, monkeypatch):
         block = CustomWebhookNotificationBlock(
             name="ops", url=told[0], json_data={"text": "{{subject}}: {{body}}"}, secrets={}
         )
         block.save("ops", overwrite=True)
-        code, _, err = losda("deploy", "--notify", "custom-webhook/ops", "--json")
-        assert code == 0, err
-        yield triggering
+        yield command
 
 
 @contextmanager
@@ -184,8 +188,9 @@ def heartbeat_of(run: UUID) -> None:
 
 
 def test_somebody_is_told_of_runs_that_are_late_or_fail_and_of_no_others(
-    deployed: str, told: tuple[str, list[str]]
+    deploy: Callable[..., None], told: tuple[str, list[str]]
 ) -> None:
+    deploy()
     run_in(Failed(message="unknown"), "not-ours")
     run_in(Failed(message="the disk is full"), "20050101T00", "losda")
     run_in(Scheduled(scheduled_time=now() - timedelta(minutes=10)), "20050101T06", "losda")
@@ -199,20 +204,20 @@ def test_somebody_is_told_of_runs_that_are_late_or_fail_and_of_no_others(
     assert not any("not-ours" in text for text in texts)
 
 
-def test_a_cycle_that_does_not_end_is_cancelled_and_a_drive_is_not(deployed: str) -> None:
+def test_a_cycle_that_does_not_end_is_cancelled_and_a_drive_is_not(
+    deploy: Callable[..., None],
+) -> None:
+    deploy(STALLED=SHORTEST)
     cycle = run_in(Running(), "20050101T00", "losda", "cycle")
     drive = run_in(Running(), "drive", "losda", "drive")
-
-    def cancelled() -> bool:
-        for run in (cycle, drive):  # both are alive
-            heartbeat_of(run)
-        return state_of(cycle) in ("CANCELLING", "CANCELLED")
-
-    wait_for(cancelled)
+    wait_for(lambda: state_of(cycle) in ("CANCELLING", "CANCELLED"))
     assert state_of(drive) == "RUNNING"
 
 
-def test_a_run_without_a_sign_of_life_is_crashed_and_one_with_it_goes_on(deployed: str) -> None:
+def test_a_run_without_a_sign_of_life_is_crashed_and_one_with_it_goes_on(
+    deploy: Callable[..., None],
+) -> None:
+    deploy(HEARTBEAT=2 * SHORTEST.total_seconds() / 3)  # a slow server sees heartbeats late
     alive = run_in(Running(), "alive", "losda")
     heartbeat_of(alive)
     zombie = run_in(Running(), "zombie", "losda")
@@ -229,6 +234,9 @@ def test_a_run_without_a_sign_of_life_is_crashed_and_one_with_it_goes_on(deploye
     assert state_of(alive) == "RUNNING"
 
 
-def test_a_run_that_a_worker_took_and_did_not_begin_is_crashed(deployed: str) -> None:
+def test_a_run_that_a_worker_took_and_did_not_begin_is_crashed(
+    deploy: Callable[..., None],
+) -> None:
+    deploy(LOST=SHORTEST)
     lost = run_in(Pending(), "lost", "losda")
     wait_for(lambda: state_of(lost) == "CRASHED")
