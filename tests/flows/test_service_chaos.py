@@ -9,6 +9,7 @@ from tests.service_chaos import ROOT, Wish, chaos
 
 
 @pytest.mark.s3
+@pytest.mark.services
 def test_a_service_of_which_each_part_is_killed_makes_each_cycle_once_and_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
