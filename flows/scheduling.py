@@ -43,9 +43,9 @@ async def _apply_automation(
     there = {name: _plain(found[0], name) for name in fields}
     what = [name for name in fields if there[name] != _plain(wanted, name)]
     if what and not dry_run:
-        await client.update_automation(
-            found[0].id, wanted.model_copy(update={"enabled": found[0].enabled})
-        )
+        # the client leaves out what was not set: an action would lose its type and do nothing
+        complete = wanted.model_dump(mode="json") | {"enabled": found[0].enabled}
+        await client.update_automation(found[0].id, AutomationCore.model_validate(complete))
     return Change("automation", wanted.name, "changed" if what else "unchanged", ", ".join(what))
 
 
