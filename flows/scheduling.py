@@ -44,7 +44,8 @@ async def _apply_automation(
     what = [name for name in fields if there[name] != _plain(wanted, name)]
     if what and not dry_run:
         # the client leaves out what was not set: an action would lose its type and do nothing
-        complete = wanted.model_dump(mode="json") | {"enabled": found[0].enabled}
+        complete = wanted.model_dump(mode="json", exclude={"owner_resource"})
+        complete |= {"enabled": found[0].enabled}
         await client.update_automation(found[0].id, AutomationCore.model_validate(complete))
     return Change("automation", wanted.name, "changed" if what else "unchanged", ", ".join(what))
 

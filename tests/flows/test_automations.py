@@ -26,8 +26,6 @@ from prefect.types._datetime import now
 from flows import automations, server
 from tasks.ports import free_ports
 
-pytestmark = pytest.mark.services
-
 Losda = Callable[..., tuple[int, str, str]]
 PATIENCE = 180
 SHORTEST = timedelta(seconds=10)
