@@ -65,56 +65,28 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
         AutomationCore(
             name="losda: stalled run",
             description="A cycle goes on for an hour: it is cancelled, and the drive tries again.",
-            trigger=EventTrigger(
-                after={"prefect.flow-run.Running"},
-                expect={f"prefect.flow-run.{name}" for name in ENDED},
-                match=RUNS,
-                match_related=_tagged("cycle", "verify"),
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=STALLED,
+            trigger=_proactive(
+                {"prefect.flow-run.Running"},
+                {f"prefect.flow-run.{name}" for name in ENDED},
+                _tagged("cycle", "verify"),
+                STALLED,
             ),
             actions=[CancelFlowRun()],
         ),
-        AutomationCore(
-            name="losda: zombie run",
-            description="A run gave no sign of life for three heartbeats: its worker is gone.",
-            trigger=EventTrigger(
-                # one that dies before its first heartbeat would never miss one
-                after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
-                expect={"prefect.flow-run.*"},
-                match=RUNS,
-                match_related=_tagged("losda"),
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=timedelta(seconds=3 * HEARTBEAT),
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    name=None, state=StateType.CRASHED, message="missing heartbeats", force=False
-                )
-            ],
+        _crashed_when_silent(
+            "losda: zombie run",
+            "A run gave no sign of life for three heartbeats: its worker is gone.",
+            # one that dies before its first heartbeat would never miss one
+            after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
+            within=timedelta(seconds=3 * HEARTBEAT),
+            message="missing heartbeats",
         ),
-        AutomationCore(
-            name="losda: lost run",
-            description="A worker took a run and did not begin it: both are gone.",
-            trigger=EventTrigger(
-                after={"prefect.flow-run.Pending"},
-                expect={"prefect.flow-run.*"},
-                match=RUNS,
-                match_related=_tagged("losda"),
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=LOST,
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    name=None, state=StateType.CRASHED, message="did not begin", force=False
-                )
-            ],
+        _crashed_when_silent(
+            "losda: lost run",
+            "A worker took a run and did not begin it: both are gone.",
+            after={"prefect.flow-run.Pending"},
+            within=LOST,
+            message="did not begin",
         ),
     ]
 
@@ -161,6 +133,34 @@ def _reactive(events: set[str], related: ResourceSpecification) -> EventTrigger:
         posture=Posture.Reactive,
         threshold=1,
         within=timedelta(0),
+    )
+
+
+def _proactive(
+    after: set[str], expect: set[str], related: ResourceSpecification, within: timedelta
+) -> EventTrigger:
+    return EventTrigger(
+        after=after,
+        expect=expect,
+        match=RUNS,
+        match_related=related,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
+    )
+
+
+def _crashed_when_silent(
+    name: str, description: str, after: set[str], within: timedelta, message: str
+) -> AutomationCore:
+    return AutomationCore(
+        name=name,
+        description=description,
+        trigger=_proactive(after, {"prefect.flow-run.*"}, _tagged("losda"), within),
+        actions=[
+            ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)
+        ],
     )
 
 

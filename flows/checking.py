@@ -11,7 +11,8 @@ from configs.data import NatureReference
 from configs.methods import Latent
 from flows.errors import one_line
 from models.device import MethodOnDevice, name_of
-from tasks.components import Components, cache_address
+from tasks.components import Components
+from tasks.components_reference import cache_address
 from tasks.experiment import Experiment
 from tasks.observing import files_of
 from tasks.sizes import Sizes

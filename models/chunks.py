@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.forecast import ForecastModel, ValidTime, history_of
+from models.forecast import Around, ForecastModel, ValidTime
 
 __all__ = ["ForecastInChunks", "rows_of"]
 
@@ -27,17 +27,13 @@ def rows_of(members: int, chunk: int | None) -> list[slice]:
     return [slice(first, min(first + size, members)) for first in range(0, members, size)]
 
 
-class ForecastInChunks:
+class ForecastInChunks(Around):
     """A forecast model that carries so many states at once."""
 
     def __init__(self, model: ForecastModel, chunk: int) -> None:
         """Wrap a model; `chunk` states are carried at once."""
-        self.model, self.chunk = model, chunk
-
-    @property
-    def history(self) -> pd.Timedelta | None:
-        """How long before its states the model needs others."""
-        return history_of(self.model)
+        super().__init__(model)
+        self.chunk = chunk
 
     def step(
         self, x: Float[Tensor, "batch field lat lon"], valid_time: ValidTime, lead: pd.Timedelta

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.forecast import ForecastModel, ValidTime, history_of
+from models.forecast import Around, ForecastModel, ValidTime
 from models.methods.base import Analysis, AssimilationMethod
 from models.observations.batch import Observations
 
@@ -61,17 +61,13 @@ def copied_to(module: Module, device: torch.device) -> Module:
     return module if there else copy.deepcopy(module).to(device)
 
 
-class ForecastOnDevice:
+class ForecastOnDevice(Around):
     """A forecast model whose tensors are on a device."""
 
     def __init__(self, model: ForecastModel, device: torch.device) -> None:
         """Wrap a model that is there."""
-        self.model, self.device = model, device
-
-    @property
-    def history(self) -> pd.Timedelta | None:
-        """How long before its states the model needs others."""
-        return history_of(self.model)
+        super().__init__(model)
+        self.device = device
 
     def step(
         self, x: Float[Tensor, "batch field lat lon"], valid_time: ValidTime, lead: pd.Timedelta

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 __all__ = [
+    "Around",
     "ForecastModel",
     "Persistence",
     "ValidTime",
@@ -58,6 +59,19 @@ class Persistence:
     ) -> Float[Tensor, "batch field lat lon"]:
         """Return the states unchanged."""
         return x
+
+
+class Around:
+    """A forecast model around another, with its memory; a subclass says how it steps."""
+
+    def __init__(self, model: ForecastModel) -> None:
+        """Wrap a model."""
+        self.model = model
+
+    @property
+    def history(self) -> pd.Timedelta | None:
+        """How long before its states the model needs others."""
+        return history_of(self.model)
 
 
 def each_time(valid_time: ValidTime, count: int) -> list[pd.Timestamp]:

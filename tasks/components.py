@@ -6,15 +6,11 @@ trained with.
 
 import hashlib
 import json
-import math
-import os
-from pathlib import Path
 
 import pandas as pd
 
 from configs import Config
 from configs.data import NatureReference as NatureOptions
-from configs.data import NetcdfReference as NetcdfOptions
 from configs.forecast import EmulatorForecast, ForeignForecast, PersistenceForecast
 from configs.methods import Free as FreeOptions
 from configs.methods import Latent, Method
@@ -27,13 +23,20 @@ from models.methods.base import AssimilationMethod
 from models.methods.free import Free
 from models.normalization import Statistics
 from models.observations.networks import Network, observed_fields
-from models.state import StateSpec, embedded_spec
+from models.state import StateSpec
+from tasks.components_own_forecast import check_step, embedded_forecast, emulator
+from tasks.components_reference import (
+    check_history,
+    check_slots,
+    nature_reference,
+    on_grid_of,
+    opened,
+)
 from tasks.experiment import Experiment, window_of
 from tasks.observing import Observing, error_digest, files_of
 from tasks.read_ahead import ReadAhead
 from tasks.reference import Reference
-from tasks.reference_gridded import GriddedReference, NetcdfReference, ZarrReference
-from tasks.reference_nature import NatureReference
+from tasks.reference_gridded import GriddedReference
 from tasks.registry import (
     ComponentNotFoundError,
     LoadedComponent,
@@ -42,34 +45,14 @@ from tasks.registry import (
     check_parents,
     packaged_registry,
 )
-from tasks.source_digest import code_digest
-from tasks.store import is_remote, join
 
-__all__ = ["Components", "cache_address", "open_registry"]
-
-NATURE_HOURS = 6
-STREAMS = "/streams/"  # in the address of a stream (`tasks.streams`), after that of the whole
+__all__ = ["Components", "open_registry"]
 
 
 def open_registry(address: str) -> RegistryChain:
     """Return the registry at an address before the package's own, or `packaged` alone."""
     own = [] if address == "packaged" else [Registry(address)]
     return RegistryChain([*own, packaged_registry()])
-
-
-def cache_address(root: str) -> str:
-    """Return where the nature run of the experiment at `root` is kept.
-
-    LOSDA_CACHE says so; else it is the user's cache, or for a remote experiment its own folder,
-    which the streams of a reprocess share.
-
-    Workers on several machines must share it: a chaotic run is not the same on another processor.
-    """
-    if "LOSDA_CACHE" in os.environ:
-        return os.environ["LOSDA_CACHE"]
-    if is_remote(root):
-        return join(root.rsplit(STREAMS, 1)[0], "reference")
-    return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "losda")
 
 
 def method_components(options: Method) -> list[str]:
@@ -127,26 +110,12 @@ class Components:
         Raises:
             ValueError: The configuration has no data, they do not fit, or they cannot be read.
         """
-        options = self.config.reference
-        if options.kind == "nature":
-            raise ValueError("reference.kind: 'nature'; allowed here: 'netcdf', 'zarr'")
-        kind = NetcdfReference if isinstance(options, NetcdfOptions) else ZarrReference
-        where = options.address, options.variables, options.region, options.coarsen
-        found: GriddedReference = kind(*where)
-        if options.grid is not None and found.spec.grid.shape != options.grid:
-            raise ValueError(
-                f"{options.address}: {found.spec.grid.shape} rows and columns; "
-                f"reference.grid: {options.grid}"
-            )
+        found = opened(self.config.reference)
         try:
             statistics = self.load("statistics")
         except ComponentNotFoundError:
             return found
-        card = statistics.card.architecture.get("spec")
-        spec = StateSpec.from_json(card) if isinstance(card, dict) else found.spec
-        if spec.shape != found.spec.shape:  # `statistics` says so
-            return found
-        return found.on(spec.grid, f"statistics {statistics.digest[:12]}")
+        return on_grid_of(statistics, found)
 
     def checked_reference(self, experiment: Experiment) -> Reference:
         """Return the truth, with a state for every cycle and the first guess.
@@ -156,9 +125,10 @@ class Components:
         """
         reference, first = self.reference(experiment.root), experiment.first_guess_time
         reference.check(first, first, experiment.step)
-        self._check_history(reference, first, experiment.step)
+        if isinstance(self.config.forecast_model, ForeignForecast):
+            check_history(self.load("forecast_model"), reference, first, experiment.step)
         reference.check(experiment.start, experiment.cycle_times()[-1], experiment.step)
-        self._check_slots(reference, experiment)
+        check_slots(reference, experiment)
         if "reference" not in self.digests:
             content = json.dumps(reference.spec.to_json(), sort_keys=True).encode()
             content += reference.state(experiment.start).numpy().tobytes()
@@ -228,24 +198,11 @@ class Components:
 
     def _forecast_model(self, statistics: Statistics, spec: StateSpec) -> ForecastModel:
         """Return a forecast model of our own, where the statistics are."""
-        options, device = self.config.forecast_model, statistics.std.device
-        if isinstance(options, EmulatorForecast):
-            from models.emulator import Emulator, EmulatorShape
-
-            component = self.load("emulator")
-            shape = EmulatorShape.from_dict(component.card.architecture)
-            emulator = Emulator.from_tensors(shape, component.tensors, statistics)
-            self._check_step(emulator.native_step)
-            return emulator.to(device)
-        from models.world.forecast import EmbeddedForecast
-        from models.world.nature import forecast_model
-
-        if spec != embedded_spec():
-            raise ValueError(
-                "forecast_model.kind: 'embedded' needs the states of the nature run; "
-                "allowed with data are 'emulator' and 'persistence'"
-            )
-        return EmbeddedForecast(forecast_model().to(device))
+        if isinstance(self.config.forecast_model, EmulatorForecast):
+            model = emulator(self.load("emulator"), statistics)
+            check_step(self.config, model.native_step)
+            return model
+        return embedded_forecast(spec, statistics.std.device)
 
     def method(self, statistics: Statistics, spec: StateSpec) -> AssimilationMethod:
         """Return the assimilation method, on the device.
@@ -281,89 +238,20 @@ class Components:
 
     def _nature(self, segment: str, root: str) -> Reference:
         """Return the nature run that starts at a state of the component `world`."""
-        from models.world.nature import nature_model
-
         world = self.load("world")
-        segments = world.card.configuration.get("segments", {})
-        if not isinstance(segments, dict) or segment not in segments:
-            allowed = ", ".join(segments) if isinstance(segments, dict) else "none"
-            raise ValueError(f"reference.segment: {segment!r}; allowed: {allowed}")
-        start = pd.Timestamp(str(segments[segment]))
-        self.digests["reference"] = hashlib.sha256(
-            f"{world.digest} {segment}".encode()
-        ).hexdigest()
-        name, hours = f"{code_digest()[:12]}-{world.digest[:12]}-{segment}", self._nature_hours()
-        name += "" if hours == NATURE_HOURS else f"-{hours}h"
-        return NatureReference(
-            nature_model(),
-            world.tensors[segment],
-            start,
-            join(cache_address(root), "nature", name),
-            step=pd.Timedelta(hours=hours),
-            shorter=lambda seconds: nature_model(time_step=seconds),
-        )
-
-    def _nature_hours(self) -> int:
-        """Return the time between the states of a nature run [h], as fine as is observed."""
-        offsets = window_of(self.config).offsets
-        return math.gcd(NATURE_HOURS, *(round(o / pd.Timedelta(hours=1)) for o in offsets))
+        found = nature_reference(world, segment, window_of(self.config).offsets, root)
+        content = f"{world.digest} {segment}".encode()
+        self.digests["reference"] = hashlib.sha256(content).hexdigest()
+        return found
 
     def _foreign(self, options: ForeignForecast, spec: StateSpec) -> ForecastModel:
         """Return a forecast model of others, whose steps make up those of the configuration."""
         from tasks.components_forecast import check_leads, foreign_forecast
 
         model = foreign_forecast(options, self.load("forecast_model"), spec)
-        self._check_step(model.native_step)
+        check_step(self.config, model.native_step)
         leads = {"step": self.config.step} | {
             "verification.forecast_step": self.config.verification.forecast_step
         }
         check_leads(model, {name: pd.Timedelta(lead) for name, lead in leads.items()})
         return model
-
-    def _check_history(
-        self, reference: Reference, first: pd.Timestamp, step: pd.Timedelta
-    ) -> None:
-        """Refuse a reference without the states that a model with memory starts from."""
-        if not isinstance(self.config.forecast_model, ForeignForecast):
-            return
-        from tasks.forecast_card import card_of
-
-        history = card_of(self.load("forecast_model")).history
-        if history is None:
-            return
-        try:
-            reference.check(first - history, first - history, step)
-        except ValueError as error:
-            before = (
-                f"the forecast model also needs the state {hours_of(history)} before it starts"
-            )
-            raise ValueError(f"{before}: {error}") from None
-
-    def _check_slots(self, reference: Reference, experiment: Experiment) -> None:
-        """Refuse a reference without states at the times of the observations."""
-        for offset in experiment.window.offsets:
-            if not offset:
-                continue
-            first, last = experiment.start + offset, experiment.cycle_times()[-1] + offset
-            try:
-                reference.check(first, last, experiment.step)
-            except ValueError as error:
-                slots = self.config.observations.slots
-                needed = f"the reference must have states {hours_of(offset)} from the cycle times"
-                raise ValueError(f"observations.slots: {slots}; {needed}: {error}") from None
-
-    def _check_step(self, step: pd.Timedelta) -> None:
-        """Refuse observations at times that a forecast model with one step does not reach."""
-        observations = self.config.observations
-        for offset in window_of(self.config).offsets if observations.at_own_time else ():
-            if offset % step:
-                raise ValueError(
-                    f"observations.slots: {observations.slots}; the forecast model has no states "
-                    f"{hours_of(offset)} from the cycle times, its step is {hours_of(step)}; "
-                    "allowed: 1, or observations.at_own_time false"
-                )
-
-
-def hours_of(lead: pd.Timedelta) -> str:
-    """Return a lead time for a message."""
-    return f"{lead / pd.Timedelta(hours=1):g} h"

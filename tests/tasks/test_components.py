@@ -5,6 +5,7 @@ import pytest
 
 from configs import load
 from tasks.components import Components
+from tasks.components_own_forecast import check_step
 from tasks.experiment import Experiment
 from tasks.reference_nature import NatureReference
 from tasks.runtime import Runtime
@@ -63,10 +64,10 @@ def test_background_times_are_those_of_the_observations_and_the_cycle_time() -> 
 
 def test_a_forecast_model_that_does_not_reach_the_slots_is_refused() -> None:
     with pytest.raises(ValueError, match=r"observations\.slots: 3; .* -2 h .* its step is 24 h"):
-        parts("observations.slots=3")._check_step(24 * HOUR)
-    parts("observations.slots=3", "observations.at_own_time=false")._check_step(24 * HOUR)
-    parts()._check_step(24 * HOUR)
-    parts("observations.slots=3")._check_step(HOUR)
+        check_step(parts("observations.slots=3").config, 24 * HOUR)
+    check_step(parts("observations.slots=3", "observations.at_own_time=false").config, 24 * HOUR)
+    check_step(parts().config, 24 * HOUR)
+    check_step(parts("observations.slots=3").config, HOUR)
 
 
 @pytest.mark.parametrize("own", [True, False])

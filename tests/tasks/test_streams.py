@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from configs import load
 from configs.loading import load_reprocess
-from tasks.components import cache_address
+from tasks.components_reference import cache_address
 from tasks.streams import (
     Reprocessing,
     is_reprocess,
