@@ -31,7 +31,7 @@ PAGE = """<!doctype html>
 <style>
 body {{ font: 15px/1.5 sans-serif; max-width: 1160px; margin: 24px auto; padding: 0 16px; color: #222 }}
 svg {{ width: 100%; height: auto }}
-table {{ border-collapse: collapse; margin: 16px 0 }}
+table {{ border-collapse: collapse; margin: 16px 0; display: block; overflow-x: auto }}
 th, td {{ padding: 2px 8px; text-align: right; border-bottom: 1px solid #e3e3e3; font-size: 13px;
   white-space: nowrap }}
 th:first-child, td:first-child {{ text-align: left }}
