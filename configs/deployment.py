@@ -85,7 +85,7 @@ class Definitions(Model):
 
     work_pools: tuple[PoolSpec, ...]
     """The work pools."""
-    heartbeats: dict[str, Any] = Field(default_factory=dict)
+    process: dict[str, Any] = Field(default_factory=dict)
     """Job variables that deployments share."""
 
 

@@ -136,6 +136,9 @@ class Site:
         environment = FREED | self._without_prefect() | self.client_environment()
         environment |= {
             "PREFECT_HOME": str(self.folder / "workers"),
+            "PATH": os.pathsep.join(  # for the command of its runs (prefect.yaml)
+                [str(Path(sys.executable).parent), self.inherited.get("PATH", os.defpath)]
+            ),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
             "DO_NOT_TRACK": "1",

@@ -5,8 +5,9 @@
 First `losda drive` makes the cycles itself, each when the experiment's clock says that it is due, and
 records them in the server of `losda up`. Then cron lets workers make some of another experiment.
 Resident memory and processor time of server, workers and drive are compared after the first cycles and
-at the end. Prints the figures, and ends with exit code 1 if memory or the time of a cycle grew by more
-than 5 %, or a cycle is missing.
+at the end. Prints the figures, for the workers also the seconds from a cycle being due to its forecast's
+first step, and ends with exit code 1 if memory or the time of a cycle grew by more than 5 %, or a cycle
+is missing.
 """
 
 import argparse
@@ -170,15 +171,38 @@ def placed(services: RunningServices, config: Path, root: Path, cycles: int) -> 
     services.losda("deploy", config, "--out", root, *options, "--cron", "* * * * *")
     watch = follow(str(root), cycles, lambda: services_of(services), 1.0)
     services.losda("deploy", root, "--remove")
-    return summary(watch, str(root), cycles)
+    return {
+        "due to forecast": due_to_forecast(str(root), cycles),
+        **summary(watch, str(root), cycles),
+    }
 
 
 def summary(watch: Watch, root: str, cycles: int) -> dict[str, Any]:
     """Return what grew, and which cycles are not there."""
-    start = np.datetime64("2001-01-03T00", "h")
-    wanted = {str(start + 6 * k).replace("-", "") for k in range(cycles)}
+    wanted = {name_of(k) for k in range(cycles)}
     found = set(store.names(store.join(root, "ledger")))
     return {"cycles": cycles, "missing": sorted(wanted - found), **watch.growth(cycles)}
+
+
+def due_to_forecast(root: str, cycles: int) -> float:
+    """Return the median time from a forecast being due to its first step [s].
+
+    It is due when the analysis before it is committed, for the clock is far ahead.
+    """
+    waits = []
+    for number in range(1, cycles):
+        forecast, analysis = (
+            json.loads(store.read_bytes(store.join(root, "ledger", name_of(k), f"{stage}.json")))
+            for k, stage in ((number, "forecast"), (number - 1, "analysis"))
+        )
+        committed, due = (datetime.fromisoformat(c["created"]) for c in (forecast, analysis))
+        waits.append((committed - due).total_seconds() - sum(forecast["seconds"].values()))
+    return round(float(np.median(waits)), 2)
+
+
+def name_of(number: int) -> str:
+    """Return the name of a cycle by its number."""
+    return str(np.datetime64("2001-01-03T00", "h") + 6 * number).replace("-", "")
 
 
 def main() -> int:
