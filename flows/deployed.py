@@ -60,11 +60,11 @@ async def drive(
         with hiding():
             require_free(experiment)  # before anything heavy is loaded: most wake-ups end here
         from flows.driving import drive as work_off
-        from flows.placing import place
+        from flows.placing import Placement
 
         with hiding(), at_the_wheel(experiment_of(experiment), how) as (driver, start):
             before = _alerts(driver)
-            left = await work_off(driver, how, threading.Event(), place)
+            left = await work_off(driver, how, threading.Event(), Placement())
             is_news = _alerts(driver) > before
     except DrivenError as error:
         return Completed(name="Driven", message=str(error))

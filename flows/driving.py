@@ -43,8 +43,9 @@ ONCE: dict[str, Task] = {
 }
 PAUSE, BACK_WITHIN = 5.0, 300.0
 Work = Mapping[str, Sequence[str]]
-Place = Callable[[Driver, Work, threading.Event], Awaitable[None]]
-"""Does the stages of some cycles, side by side, wherever that may be."""
+Place = Callable[[Driver, Work, threading.Event], Awaitable[bool]]
+"""Does the stages of some cycles, side by side, wherever that may be, until one of them is done; returns
+whether there was anything to do, or still under way."""
 
 
 @flow(
@@ -85,10 +86,12 @@ async def cycle(
             raise error
 
 
-async def work_here(driver: Driver, work: Work, stop: threading.Event) -> None:
-    """Do the stages in this process."""
-    with tagged(driver.experiment, *work):
-        await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+async def work_here(driver: Driver, work: Work, stop: threading.Event) -> bool:
+    """Do the stages in this process, all of them."""
+    if work:
+        with tagged(driver.experiment, *work):
+            await cycle(driver.experiment, list(work)[-1], work, stop.is_set)
+    return bool(work)
 
 
 async def drive(
@@ -153,15 +156,18 @@ async def _work_off(
     Failures of stages are in the journal, and `look` knows what follows from them. Any other, of
     Prefect's server for one, is an alert, and a reason to wait before the next look.
     """
+    begun: set[pd.Timestamp] = set()
     while True:
         decision = driver.look()
         away.since = None
         say(driver.experiment.root, decision)
-        if stop.is_set() or not decision.actions:
+        if stop.is_set():
             return decision, False
         before = len(driver.journal.entries())
+        begun |= {action.time for action in decision.actions}
         try:
-            await place(driver, _work_of(decision), stop)
+            if not await place(driver, _work_of(decision), stop):
+                return decision, False
         except (ReopenedError, StaleCommitError):
             continue
         except (ConnectionError, TimeoutError):
@@ -173,11 +179,12 @@ async def _work_off(
             if not any(entry.kind == "failure" for entry in entries[before:]):
                 driver.alert(orders_of(entries), f"not a failure of a stage: {text}")
                 return driver.look(), True
-        for action in decision.actions:
-            if driver.overview.plan.is_published(action.time):
-                shown.advance(driver.overview.plan, action.time)
+        for cycle_ in sorted(begun):
+            if driver.overview.plan.is_published(cycle_):
+                begun.remove(cycle_)
+                shown.advance(driver.overview.plan, cycle_)
                 if pages := monitoring.current():
-                    pages.published(action.time)
+                    pages.published(cycle_)
 
 
 def _work_of(decision: Decision) -> Work:

@@ -13,10 +13,10 @@ of it; that is a failure of the stage, counted in the journal as any other.
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import httpx
@@ -38,10 +38,14 @@ from tasks.journal import Entry
 from tasks.ledger_lease import Lease, dead, living
 from tasks.plan import PUBLICATION, Plan
 
-__all__ = ["attempt_of", "place"]
+__all__ = ["Placement", "attempt_of"]
 
 Answer = TypeVar("Answer")
-POLL = 1.0
+Watcher: TypeAlias = "asyncio.Task[State[Any] | None]"
+LOOK, POLL = 0.5, 1.0
+"""The ledger is looked at, and the server is asked, so often [s]."""
+CLEAR_EVERY, ENDING = 60.0, 60.0
+"""Dead runs are looked for so often while nothing ends; a run whose work is done has so long to end [s]."""
 SERVER_BACK_WITHIN = 300.0
 NEVER_BEGAN = pd.Timedelta("3min")
 """A run whose worker died between taking it and starting it stays pending for ever."""
@@ -79,6 +83,11 @@ class Order:
         return "cycle/gpu" if self.stages[0] in ANALYSIS else "verify/cpu"
 
     @property
+    def what(self) -> str:
+        """The cycle, and on which pool it is at work: one run at a time is."""
+        return f"{self.deployment} {cycle_name(self.time)}"
+
+    @property
     def key(self) -> str:
         """The run's idempotency key."""
         parts = (self.plan.root, cycle_name(self.time), "+".join(self.stages), str(self.attempt))
@@ -109,22 +118,80 @@ class Order:
         return self.plan.commit(self.time, stage) is not None
 
 
-async def place(driver: Driver, work: Work, stop: threading.Event) -> None:
-    """Let work pools do the stages of some cycles, side by side, and wait for them."""
-    entries = tuple(driver.journal.entries())
-    orders = [
-        Order(driver, cycle_time(name), tuple(stages), attempt_of(entries, name), len(entries))
-        for name, stages in work.items()
-    ]
-    async with get_client() as client:
-        me = UUID(flow_run.id) if flow_run.id else None
-        await clear_runs(client, driver.experiment.root, me, [order.key for order in orders])
-    watched = (_carry_out(order, stop) for order in orders)
-    found = await asyncio.gather(*watched, return_exceptions=True)
-    for order, ended in zip(orders, found, strict=True):
-        if isinstance(ended, BaseException):
-            raise ended
-        _count_failure(order, ended)
+class Placement:
+    """Gives work to the pools, and watches it until it is done.
+
+    What is not done when a call returns goes on; the next call watches it with what is new, so nothing
+    waits for what it does not need.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing under way."""
+        self._under_way: dict[str, tuple[Order, Watcher]] = {}
+        self._over: dict[str, float] = {}
+
+    async def __call__(self, driver: Driver, work: Work, stop: threading.Event) -> bool:
+        """Start what is not under way; return once something ended, or that nothing is under way."""
+        await self._begin(driver, work, stop)
+        if not self._under_way:
+            return False
+        watchers = [watcher for _, watcher in self._under_way.values()]
+        try:
+            while not (done := await _first_of(watchers)):
+                await self._clear(driver)  # a dead run may hold the slot that these wait for
+            if stop.is_set():
+                done, _ = await asyncio.wait(watchers)
+        except asyncio.CancelledError:
+            for watcher in watchers:
+                watcher.cancel()
+            raise
+        self._end(done)
+        return True
+
+    async def _begin(self, driver: Driver, work: Work, stop: threading.Event) -> None:
+        """Start the runs of stages that no run is at."""
+        entries = tuple(driver.journal.entries())
+        orders = [
+            Order(driver, cycle_time(name), tuple(stages), attempt_of(entries, name), len(entries))
+            for name, stages in work.items()
+        ]
+        new = [order for order in orders if order.what not in self._under_way]
+        if new:
+            await self._clear(driver, *new)
+        # the next cycle waits for what is on its path: that first
+        for order in sorted(new, key=lambda order: order.stages[0] not in ANALYSIS):
+            watcher = asyncio.create_task(_carry_out(order, stop))
+            self._under_way[order.what] = order, watcher
+
+    async def _clear(self, driver: Driver, *new: Order) -> None:
+        """End the records of the experiment's dead runs: those that are none of this drive's."""
+        now = time.monotonic()
+        self._over = {key: at for key, at in self._over.items() if now - at < ENDING}
+        keys = {order.key for order, _ in self._under_way.values()} | {order.key for order in new}
+        async with get_client() as client:
+            me = UUID(flow_run.id) if flow_run.id else None
+            await clear_runs(client, driver.experiment.root, me, keys | set(self._over))
+
+    def _end(self, done: Collection[Watcher]) -> None:
+        """Count what failed.
+
+        Raises:
+            Exception: What a watcher could not do.
+        """
+        ended = {what: each for what, each in self._under_way.items() if each[1] in done}
+        for what, (order, _) in ended.items():
+            del self._under_way[what]
+            self._over[order.key] = time.monotonic()
+        for order, watcher in ended.values():
+            _count_failure(order, watcher.result())
+
+
+async def _first_of(watchers: Collection[Watcher]) -> set[Watcher]:
+    """Return those that ended, at the latest after some time."""
+    done, _ = await asyncio.wait(
+        watchers, timeout=CLEAR_EVERY, return_when=asyncio.FIRST_COMPLETED
+    )
+    return done
 
 
 def attempt_of(entries: Sequence[Entry], cycle: str) -> int:
@@ -147,8 +214,12 @@ async def _carry_out(order: Order, stop: threading.Event) -> State[Any] | None:
     """Start the run, unless it was started before, and return its last state; None if stopped."""
     async with get_client() as client:
         run = await _patiently(lambda: _start(order))
-        identifier, alive = run.id, time.monotonic()
+        identifier, alive, asked = run.id, time.monotonic(), 0.0
         while order.open_stages() and not stop.is_set():
+            if time.monotonic() - asked < POLL:
+                await asyncio.sleep(LOOK)
+                continue
+            asked = time.monotonic()
             run = await _patiently(lambda: client.read_flow_run(identifier))
             if run.state is None or run.state.is_final():
                 break
@@ -160,7 +231,6 @@ async def _carry_out(order: Order, stop: threading.Event) -> State[Any] | None:
                 )
                 await _patiently(crash)
                 break
-            await asyncio.sleep(POLL)
         if stop.is_set():
             return None
         return (await _patiently(lambda: client.read_flow_run(identifier))).state

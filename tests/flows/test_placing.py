@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_engine import run_flow_async
-from prefect.states import Crashed, Pending, Running, Scheduled
+from prefect.states import Completed, Crashed, Pending, Running, Scheduled
 
 from configs import load
 from flows import clearing, cycle, deployed, placing, server
@@ -106,6 +106,7 @@ def worker(work: Work) -> Iterator[list[FlowRun]]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "POLL", 0.05)
+    monkeypatch.setattr(placing, "LOOK", 0.05)
 
 
 def drive(root: str) -> State[None]:
@@ -137,6 +138,49 @@ def test_what_was_placed_on_pools_equals_what_was_run_bit_for_bit(
     names = sorted(run.name for run in taken)
     cycles = [f"e-2001010{day}-a1" for day in ("3T00", "3T06", "3T12")]
     assert names == [*cycles, *(f"verify-{name}" for name in cycles)]
+
+
+def test_the_next_forecast_does_not_wait_for_a_verification(
+    experiment: Callable[..., str], finished: Path
+) -> None:
+    root, done, late = experiment(), list[str](), list[FlowRun]()
+
+    def work(run: FlowRun) -> None:
+        if run.name == "verify-e-20010103T00-a1" and "e-20010103T06-a1" not in done:
+            late.append(run)
+            return
+        in_process(run)
+        done.append(run.name)
+        if run.name == "e-20010103T06-a1" and late:
+            in_process(late.pop())
+
+    with worker(work) as taken:
+        assert drive(root).is_completed()
+    assert len(taken) == 6 and archive_of(Path(root)) == archive_of(finished)
+
+
+def test_a_run_that_has_done_its_work_may_take_its_time_to_end(
+    experiment: Callable[..., str],
+) -> None:
+    root = experiment()
+
+    def work(run: FlowRun) -> None:
+        flow = FLOWS["verify" if run.name.startswith("verify-") else "cycle"]
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Running())
+            asyncio.run(flow.fn(**flow.validate_parameters(run.parameters)))
+            threading.Timer(1.0, contextvars.copy_context().run, (end, run)).start()
+
+    def end(run: FlowRun) -> None:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Completed())
+
+    with worker(work) as taken:
+        assert drive(root).is_completed()
+        time.sleep(1.5)
+    with get_client(sync_client=True) as client:
+        states = [s.type.value for run in taken for s in client.read_flow_run_states(run.id)]
+    assert states.count("COMPLETED") == 6 and "CRASHED" not in states
 
 
 def test_a_drive_that_begins_again_finds_the_run_that_was_started(
