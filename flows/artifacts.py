@@ -7,9 +7,9 @@
     pictures               after the analysis: maps, departures, cost function
 
 One thread makes them, one after the other, beside the work and never on its path: a flow run does
-not wait for its artifacts. They are a courtesy: one that fails is left out with a line on standard
-error, and a process that ends waits for the last ones PATIENCE seconds. Keys are those of the
-experiment, so that its versions are a history.
+not wait for its artifacts, nor for what draws them to be loaded. They are a courtesy: one that fails
+is left out with a line on standard error, and a process that ends waits for the last ones PATIENCE
+seconds. Keys are those of the experiment, so that its versions are a history.
 """
 
 import contextvars
@@ -33,7 +33,6 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.runtime import flow_run
 
 from flows.errors import one_line
-from tasks.cycle_view import departure_rows, pictures, score_rows
 from tasks.experiment import Experiment, cycle_name
 from tasks.runtime import Runtime
 from tasks.store import is_remote, join
@@ -185,16 +184,22 @@ class Artifacts:
             client.update_artifact(self.progress, ArtifactUpdate(data=part))
 
     def _scores(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
+        from tasks.cycle_view import score_rows
+
         text = "mean squared errors over the climatological variance"
         rows = score_rows(self.runtime, time)
         self._table("scores", rows, f"Cycle {cycle_name(time)}: {text}", client)
 
     def _observations(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
+        from tasks.cycle_view import departure_rows
+
         rows = departure_rows(self.runtime, time)
         text = f"Cycle {cycle_name(time)}: observations by source and variable"
         self._table("observations", rows, text, client)
 
     def _pictures(self, time: pd.Timestamp, client: "SyncPrefectClient") -> None:
+        from tasks.cycle_view import pictures
+
         cycle = cycle_name(time)
         lines = [f"# Cycle {cycle}"]
         for name, address in pictures(self.runtime, time).items():

@@ -145,6 +145,12 @@ def test_a_wake_up_while_another_drives_loads_nothing_heavy() -> None:
     assert done.stdout == "set()\n"
 
 
+def test_a_forecast_does_not_wait_for_what_draws_to_be_loaded() -> None:
+    code = "import sys, flows.deployed, flows.driving; print('matplotlib' in sys.modules)"
+    done = subprocess.run((sys.executable, "-c", code), check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
