@@ -7,12 +7,15 @@
 
 The configuration of an experiment lies beside it (`losda deploy CONFIG --out DIR` puts it there), so
 no run carries more than an address. Entrypoints are these modules; nothing is read from a file. What is
-heavy is imported when it is known that there is work: a wake-up while another drives costs little.
+heavy is imported when it is known that there is work: a wake-up while another drives costs little, and a
+run of `cycle` or `verify` loads it while Prefect still talks to its server.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from prefect import flow
@@ -35,6 +38,15 @@ Attempt = Annotated[int, Field(ge=1)]
 OnPath = Literal["forecast", "observations", "analysis"]
 Behind = Literal["verification", "publication"]
 OPTIONS: dict[str, Any] = {"persist_result": False, "retries": 0}
+
+
+def _load_ahead() -> None:
+    """Load what a run needs, beside what goes on."""
+    threading.Thread(target=import_module, args=("flows.driving",), daemon=True).start()
+
+
+if os.environ.get("PREFECT__FLOW_NAME") in ("cycle", "verify"):
+    _load_ahead()
 
 
 def _name(*parameters: str) -> str:

@@ -139,7 +139,7 @@ class Site:
             "PATH": os.pathsep.join(  # for the command of its runs (prefect.yaml)
                 [str(Path(sys.executable).parent), self.inherited.get("PATH", os.defpath)]
             ),
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
             "DO_NOT_TRACK": "1",
         }

@@ -22,6 +22,7 @@ from models.normalization import Statistics
 from models.observations.background import WindowBackground
 from models.observations.batch import Observations, to_observations
 from models.observations.quality.control import screen_departures
+from models.observations.quality.surroundings import NORMAL_MEDIAN, size_of_departures
 from models.observations.quality.withholding import withheld
 from models.observations.table import background_check
 from models.randomness import torch_generator
@@ -40,7 +41,6 @@ from tasks.withholding import judged_aside, opened
 __all__ = ["FEEDBACK", "TRACE", "Parts", "analyze", "assimilate"]
 
 FEEDBACK, TRACE = "feedback.parquet", "trace.json"
-NORMAL_MEDIAN = 0.6745
 
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -121,8 +121,10 @@ def check_background(
     candidates = opened(table)
     observations = to_observations(candidates, parts.spec, background)
     o_minus_b = departures(observations, background.x_b)
-    used = table.loc[candidates["used"], "used"].to_numpy(bool)
-    sigma_b = background_errors(observations, o_minus_b, parts.statistics, used)
+    rows = table[candidates["used"]]
+    around = rows if parts.observing is not None else None
+    used = rows["used"].to_numpy(bool)
+    sigma_b = background_errors(observations, o_minus_b, parts.statistics, used, around)
     values = {"o_minus_b": o_minus_b, "background_error": sigma_b}
     table = table.assign(**{n: spread(candidates["used"], v) for n, v in values.items()})
 
@@ -143,25 +145,36 @@ def judge_departures(parts: Parts, table: pd.DataFrame, time: pd.Timestamp) -> p
 
 
 def background_errors(
-    observations: Observations, o_minus_b: Numbers, statistics: Statistics, used: Rows
+    observations: Observations,
+    o_minus_b: Numbers,
+    statistics: Statistics,
+    used: Rows,
+    table: pd.DataFrame | None = None,
 ) -> Numbers:
     """Return the background-error standard deviations that the check assumes [SI].
+
+    They are those of a 24 h forecast, or larger if the departures are.
 
     Args:
         observations: Used and withheld ones.
         o_minus_b: Their departures [SI].
         statistics: The 24 h background error.
         used: Which of them may say how large the errors are.
+        table: The same as a table if those around an observation are to say it, not all of them.
     """
     shape = observations.operator.shape
     error = (statistics.std * statistics.error_std)[None, :, None, None]
     error = error.expand(1, *shape).contiguous()
-    sigma_b = observations.operator.absolute()(error)[0].double().numpy()
+    sigma_b = np.asarray(observations.operator.absolute()(error)[0].double().numpy())
     if not used.any():
-        return np.asarray(sigma_b)
-    expected = np.hypot(observations.error.double().numpy(), sigma_b)
-    size = np.median((np.abs(o_minus_b) / expected)[used]) / NORMAL_MEDIAN
-    return np.asarray(sigma_b * max(1.0, float(size)))
+        return sigma_b
+    sigma_o = observations.error.double().numpy()
+    expected = np.hypot(sigma_o, sigma_b)
+    if table is None:
+        size = np.median((np.abs(o_minus_b) / expected)[used]) / NORMAL_MEDIAN
+        return np.asarray(sigma_b * max(1.0, float(size)))
+    size = size_of_departures(table, o_minus_b / expected, used)
+    return np.asarray(np.sqrt((size * expected) ** 2 - sigma_o**2))
 
 
 def departures(observations: Observations, x: States) -> Numbers:

@@ -155,7 +155,9 @@ def control(table: pd.DataFrame, world: World, options: Observing) -> pd.DataFra
     observations = to_observations(screened, options.spec, background)
     o_minus_b = departures(observations, world.background)
     everyone = np.ones(len(o_minus_b), bool)
-    sigma_b = background_errors(observations, o_minus_b, world.statistics, everyone)
+    sigma_b = background_errors(
+        observations, o_minus_b, world.statistics, everyone, screened[screened["used"]]
+    )
     assumed = spread(screened["used"], sigma_b)
     own = {"o_minus_b": spread(screened["used"], o_minus_b), "background_error": assumed}
     return screen_departures(screened.assign(**own), options.control, moment, assumed)

@@ -1,9 +1,10 @@
 """A simulated year: cycles on a schedule, with an instant forecast and analysis, and what grows on the way.
 
-    python -m tests.simulated_year --out DIR [--cycles 1460] [--seconds 0.7] [--placed 100]
+    python -m tests.simulated_year --out DIR [--cycles 1460] [--seconds 0.7] [--placed 100] [--due 10]
 
 First `losda drive` makes the cycles itself, each when the experiment's clock says that it is due, and
-records them in the server of `losda up`. Then cron lets workers make some of another experiment.
+records them in the server of `losda up`. Then cron lets workers make some of another experiment, one
+after the other, and a few of a third, one every 40 s.
 Resident memory and processor time of server, workers and drive are compared after the first cycles and
 at the end. Prints the figures, for the workers also the seconds from a cycle being due to its forecast's
 first step, and ends with exit code 1 if memory or the time of a cycle grew by more than 5 %, or a cycle
@@ -23,8 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from flows.operations import experiment_of
 from tasks import store
+from tasks.clock import clock_of
 from tasks.ports import free_ports
 from tests.chaos import REPOSITORY
 from tests.running_services import LOSDA, RunningServices
@@ -33,6 +37,8 @@ from tests.small_experiment import make_tiny
 ALLOWED = 1.05
 WINDOWS = 10
 """Memory and time are compared between two windows, each so small a part of the cycles."""
+IDLE = 40.0
+"""Seconds between cycles for which workers wait."""
 SETTLED = 100
 """So many cycles fill caches."""
 
@@ -165,9 +171,11 @@ def driven(
     return summary(watch, str(root), cycles)
 
 
-def placed(services: RunningServices, config: Path, root: Path, cycles: int) -> dict[str, Any]:
+def placed(
+    services: RunningServices, config: Path, root: Path, cycles: int, each: float
+) -> dict[str, Any]:
     """Let cron and workers make the cycles; return what grew, and whether any is missing."""
-    options = settings(cycles, 1e9)
+    options = settings(cycles, 6 * 3600 / each)
     services.losda("deploy", config, "--out", root, *options, "--cron", "* * * * *")
     watch = follow(str(root), cycles, lambda: services_of(services), 1.0)
     services.losda("deploy", root, "--remove")
@@ -187,16 +195,19 @@ def summary(watch: Watch, root: str, cycles: int) -> dict[str, Any]:
 def due_to_forecast(root: str, cycles: int) -> float:
     """Return the median time from a forecast being due to its first step [s].
 
-    It is due when the analysis before it is committed, for the clock is far ahead.
+    It is due when its time has come and the analysis before it is committed.
     """
-    waits = []
+    experiment = experiment_of(root)
+    clock, offset = clock_of(experiment), pd.Timedelta(experiment.config.operations.offset)
+    times, waits = experiment.cycle_times(), []
     for number in range(1, cycles):
         forecast, analysis = (
             json.loads(store.read_bytes(store.join(root, "ledger", name_of(k), f"{stage}.json")))
             for k, stage in ((number, "forecast"), (number - 1, "analysis"))
         )
-        committed, due = (datetime.fromisoformat(c["created"]) for c in (forecast, analysis))
-        waits.append((committed - due).total_seconds() - sum(forecast["seconds"].values()))
+        begun, free = (pd.Timestamp(c["created"]).tz_localize(None) for c in (forecast, analysis))
+        begun -= pd.Timedelta(seconds=sum(forecast["seconds"].values()))
+        waits.append((begun - max(free, clock.utc(times[number] + offset))).total_seconds())
     return round(float(np.median(waits)), 2)
 
 
@@ -212,13 +223,14 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=1460)
     parser.add_argument("--seconds", type=float, default=0.7, help="between two cycles")
     parser.add_argument("--placed", type=int, default=100, help="cycles of the workers")
+    parser.add_argument("--due", type=int, default=10, help="cycles with idle workers")
     given = parser.parse_args()
     out = given.out.absolute()
     out.mkdir(parents=True)
     own = {"PREFECT_HOME": str(out / "home"), "LOSDA_CACHE": str(out / "cache")}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOSDA_", "PREFECT_"))}
     environment = kept | own | {"PYTHONPATH": REPOSITORY, "OMP_NUM_THREADS": "1"}
-    config = make_tiny(out, max(given.cycles, given.placed) + 24).config
+    config = make_tiny(out, max(given.cycles, given.placed, given.due) + 24).config
     port = free_ports(("server",))["server"]
     services = RunningServices(out / "services", environment, port, "sqlite")
     document = {}
@@ -228,18 +240,23 @@ def main() -> int:
                 services, config, out / "driven", given.cycles, given.seconds
             )
         if given.placed:
-            document["placed"] = placed(services, config, out / "placed", given.placed)
+            document["placed"] = placed(services, config, out / "placed", given.placed, 1e-5)
+        if given.due:
+            document["due"] = placed(services, config, out / "due", given.due, IDLE)
     finally:
         services.stop()
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
     grown = [
         ratio
         for part in document.values()
+        if part["cycles"] > SETTLED // 2
         for name, about in part.items()
         if isinstance(about, dict)
         for ratio in (about["memory"], *([about["seconds"]] if name == "drive" else []))
     ]
-    return int(any(part["missing"] for part in document.values()) or max(grown) > ALLOWED)
+    return int(
+        any(part["missing"] for part in document.values()) or max(grown, default=1.0) > ALLOWED
+    )
 
 
 if __name__ == "__main__":
