@@ -199,7 +199,7 @@ def due_to_forecast(root: str, cycles: int) -> float:
     """
     experiment = experiment_of(root)
     clock, offset = clock_of(experiment), pd.Timedelta(experiment.config.operations.offset)
-    times, waits = experiment.cycle_times(), []
+    waits = []
     for number in range(1, cycles):
         forecast, analysis = (
             json.loads(store.read_bytes(store.join(root, "ledger", name_of(k), f"{stage}.json")))
@@ -207,7 +207,9 @@ def due_to_forecast(root: str, cycles: int) -> float:
         )
         begun, free = (pd.Timestamp(c["created"]).tz_localize(None) for c in (forecast, analysis))
         begun -= pd.Timedelta(seconds=sum(forecast["seconds"].values()))
-        waits.append((begun - max(free, clock.utc(times[number] + offset))).total_seconds())
+        due = clock.utc(experiment.start + number * experiment.step + offset)
+        waits.append((begun - max(free, due)).total_seconds())
+    sys.stderr.write(f"due to forecast [s]: {np.round(waits, 1).tolist()}\n")
     return round(float(np.median(waits)), 2)
 
 
