@@ -10,6 +10,15 @@ Positive = Annotated[float, Field(gt=0)]
 Members = Annotated[int, Field(ge=1, le=1000)]
 
 
+class LocalError(Model):
+    """An expected background error that varies in space."""
+
+    unobserved: Positive = 2.5
+    """Error of what nobody observes [24 h background error]."""
+    length: Annotated[float, Field(ge=50, le=10_000)] = 800.0
+    """How far an observation says how large errors are [km]."""
+
+
 class Free(Model):
     """No assimilation: the analysis is the background."""
 
@@ -56,6 +65,8 @@ class Losda(Model):
     """Whether the known part of the model's error is taken off the background."""
     adaptive: bool | None = None
     """Whether the expected background error follows the innovations."""
+    local: LocalError | None = None
+    """Whether it does so at each place by itself, for networks with voids; null: as one number."""
 
 
 class L3DVar(Model):
@@ -78,6 +89,8 @@ class L3DVar(Model):
     """Whether the known part of the model's error is taken off the background."""
     adaptive: bool | None = None
     """Whether the size of the covariance follows the innovations."""
+    local: LocalError | None = None
+    """Whether it does so at each place by itself, for networks with voids; null: as one number."""
 
 
 class ThreeDVar(Model):
@@ -123,6 +136,8 @@ class Sampler(Model):
     """Whether the known part of the model's error is taken off the background."""
     adaptive: bool | None = None
     """Whether the expected background error follows the innovations."""
+    local: LocalError | None = None
+    """Whether it does so at each place by itself, for networks with voids; null: as one number."""
 
 
 class Dps(Sampler):

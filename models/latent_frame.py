@@ -2,8 +2,9 @@
 
 With normalized anomalies a, the known model error b and the standardized residual r,
 
-    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),    z_b = encode(a_b):
+    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),    z_b = encode(a_b),
 
+where e^ℓ may be multiplied by a map of the expected error (`models.local_error`):
 r = 0 is the background without the known model error, and the part of the background that the
 decoder cannot say is kept.
 """
@@ -31,6 +32,7 @@ class LatentFrame:
         remainder: a_b − decode(z_b).
         unit: s, the scale for ℓ = 0.
         level: ℓ, logarithm of the expected background error.
+        relief: The expected error at each place over e^ℓ; None for the same everywhere.
     """
 
     autoencoder: Autoencoder
@@ -39,11 +41,13 @@ class LatentFrame:
     remainder: Float[Tensor, "batch field lat lon"]
     unit: Float[Tensor, "batch channel 1 1"]
     level: Float[Tensor, "batch"]
+    relief: Float[Tensor, "batch 1 latent_lat latent_lon"] | None = None
 
     @property
-    def scale(self) -> Float[Tensor, "batch channel 1 1"]:
+    def scale(self) -> Float[Tensor, "batch channel #latent_lat #latent_lon"]:
         """The scale s e^ℓ."""
-        return self.unit * torch.exp(self.level)[:, None, None, None]
+        scale = self.unit * torch.exp(self.level)[:, None, None, None]
+        return scale if self.relief is None else scale * self.relief
 
     @classmethod
     def at(
@@ -69,9 +73,13 @@ class LatentFrame:
         center = denoiser.center(z_b, season) if corrected else z_b
         return cls(autoencoder, z_b, center, remainder, denoiser.scale(level), level)
 
-    def with_level(self, level: Float[Tensor, "batch"]) -> "LatentFrame":
-        """Return the same coordinates for an expected background error ℓ."""
-        return replace(self, level=level)
+    def with_level(
+        self,
+        level: Float[Tensor, "batch"],
+        relief: Float[Tensor, "batch 1 latent_lat latent_lon"] | None = None,
+    ) -> "LatentFrame":
+        """Return the same coordinates for an expected background error ℓ, and its map."""
+        return replace(self, level=level, relief=relief)
 
     def anomaly(
         self, r: Float[Tensor, "batch channel latent_lat latent_lon"]

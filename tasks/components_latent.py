@@ -10,6 +10,7 @@ from torch import nn
 from configs.methods import Latent
 from models.autoencoder import Autoencoder, AutoencoderShape
 from models.denoiser import DenoiserShape, LatentDenoiser
+from models.local_error import LocalError
 from models.methods.dps import DPS, DPSSettings
 from models.methods.l3dvar import L3DVAR
 from models.methods.l3dvar import PRESETS as L3DVAR_PRESETS
@@ -62,7 +63,19 @@ def latent_method(
     device = statistics.std.device
     latent, prior = latent_space(spec, parts, device)
     area = spec.grid.cell_area_weights().to(device)
-    return LATENT[options.kind][0](statistics, latent, prior, area, settings_of(options), chunk)
+    made = LATENT[options.kind][0]
+    local = local_error(options, spec, latent, device)
+    return made(statistics, latent, prior, area, settings_of(options), chunk, local)
+
+
+def local_error(
+    options: Latent, spec: StateSpec, latent: Autoencoder, device: torch.device
+) -> LocalError | None:
+    """Return what estimates the expected error at each place, if that is asked for."""
+    if options.local is None:
+        return None
+    grid, where = latent.shape.latent_grid, options.local
+    return LocalError.of(spec.grid, grid, where.unobserved, where.length).to(device)
 
 
 def latent_space(
@@ -84,7 +97,7 @@ def latent_space(
 
 def settings_of(options: Latent) -> Any:  # noqa: ANN401  (of the method's own class)
     """Return the settings of a preset with the configuration's changes."""
-    changes = options.model_dump(exclude={"kind", "preset", "members"}, exclude_none=True)
+    changes = options.model_dump(exclude={"kind", "preset", "members", "local"}, exclude_none=True)
     settings = LATENT[options.kind][1][getattr(options, "preset", "")]
     for part, names in NESTED.items():
         inner = {name: changes.pop(name) for name in names if name in changes}

@@ -6,7 +6,7 @@ A latent method looks for the standardized residual r between truth and backgrou
     d(r) = R^{-½} (y − H a(r)),    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),
 
 and returns the analysis a(r̂). The expected background error ℓ is estimated from the innovations
-d(0). R holds the observation error and, if asked for, the decoder's error of representativeness.
+d(0), or everywhere from those around (`models.local_error`). R holds the observation error and, if asked for, the decoder's error of representativeness.
 
 The members of an ensemble may be solved in chunks: what they share, the mean of ℓ and the
 perturbations of all of them, is known before the first chunk is solved.
@@ -28,6 +28,7 @@ from models.chunks import rows_of
 from models.denoiser import LatentDenoiser
 from models.guidance.trace import Trace, joined
 from models.latent_frame import LatentFrame, expected_level
+from models.local_error import LocalError
 from models.methods.base import Analysis
 from models.methods.latent_problem import LatentProblem, of_one_ensemble
 from models.normalization import Statistics, time_basis
@@ -93,6 +94,7 @@ class LatentMethod(ABC, Generic[Settings]):
         area: Float[Tensor, "lat"],
         settings: Settings,
         chunk: int | None = None,
+        local: LocalError | None = None,
     ) -> None:
         """Prepare the method.
 
@@ -103,9 +105,10 @@ class LatentMethod(ABC, Generic[Settings]):
             area: Cell-area weights of the latitudes, mean 1.
             settings: What can be chosen.
             chunk: Members of an ensemble that are computed at once; None for all.
+            local: Estimates the expected error at each place; None for one on the whole sphere.
         """
         self.statistics, self.autoencoder, self.denoiser = statistics, autoencoder, denoiser
-        self.area, self.settings, self.chunk = area, settings, chunk
+        self.area, self.settings, self.chunk, self.local = area, settings, chunk, local
 
     @abstractmethod
     def solve(
@@ -207,13 +210,18 @@ class LatentMethod(ABC, Generic[Settings]):
         settings = self.settings
         season = self.season(times)
         frame = LatentFrame.at(a_b, season, self.autoencoder, self.denoiser, settings.corrected)
-        level = self.denoiser.reference_level.expand(len(a_b))
-        if settings.adaptive:
-            first = observed.observe(frame.anomaly(torch.zeros_like(frame.z_b)))
-            units = observed.error, observed.unit, observed.weight
-            level = expected_level(observed.y - first, *units)
         error = (observed.error**2 + (settings.representativeness * observed.unit) ** 2).sqrt()
-        return LatentProblem(frame.with_level(level), observed, error, season)
+        return LatentProblem(self._expecting(frame, observed), observed, error, season)
+
+    def _expecting(self, frame: LatentFrame, observed: AnomalyObservations) -> LatentFrame:
+        """Return the coordinates for the expected error of the innovations, or of the training."""
+        if self.local is None and not self.settings.adaptive:
+            return frame.with_level(self.denoiser.reference_level.expand(len(frame.z_b)))
+        innovation = observed.y - observed.observe(frame.anomaly(torch.zeros_like(frame.z_b)))
+        if self.local is not None:
+            return frame.with_level(*self.local(observed, innovation))
+        units = observed.error, observed.unit, observed.weight
+        return frame.with_level(expected_level(innovation, *units))
 
     def season(self, times: Sequence[pd.Timestamp]) -> Float[Tensor, "batch basis"]:
         """Return the functions of time that the prior depends on."""
@@ -224,4 +232,4 @@ class LatentMethod(ABC, Generic[Settings]):
         """Return the same method with other settings."""
         settings = replace(self.settings, **changes)  # type: ignore[type-var]
         parts = self.statistics, self.autoencoder, self.denoiser, self.area
-        return type(self)(*parts, settings, self.chunk)
+        return type(self)(*parts, settings, self.chunk, self.local)

@@ -3,7 +3,7 @@
     d(r) = R^{-½} (y − H a(r)),    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b):
 
 departures d as a function of the standardized residual r (see `models.latent_frame`). Problems of
-one ensemble share the expected error ℓ and know the perturbations of all its members, so that they
+one ensemble share the expected error ℓ, and its map if there is one, and know the perturbations of all its members, so that they
 can be solved in parts.
 """
 
@@ -55,9 +55,17 @@ class LatentProblem:
 
 
 def of_one_ensemble(problems: Sequence[LatentProblem]) -> list[LatentProblem]:
-    """Return problems as parts of one ensemble: ℓ is the mean over all members."""
+    """Return problems as parts of one ensemble: ℓ is the mean over all members, and its map, too."""
     level = torch.cat([problem.frame.level for problem in problems]).mean()
-    frames = [p.frame.with_level(level.expand(len(p.frame.level))) for p in problems]
+    maps = [p.frame.relief for p in problems if p.frame.relief is not None]
+    relief = torch.cat(maps).log().mean(0, keepdim=True).exp() if maps else None
+    frames = [
+        p.frame.with_level(
+            level.expand(members), None if relief is None else relief.expand(members, -1, -1, -1)
+        )
+        for p in problems
+        for members in [len(p.frame.level)]
+    ]
     center = torch.cat([frame.center for frame in frames])
     perturbations = (center - center.mean(0)) / frames[0].scale[:1]
     pairs = zip(problems, frames, strict=True)

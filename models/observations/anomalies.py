@@ -25,6 +25,7 @@ class AnomalyObservations:
         unit: 24 h background error at the observations.
         weight: Share of the sphere of each observation.
         observe: Maps normalized anomalies to the observations' equivalents.
+        gather: Adds values of the observations up in the cells of the grid that they are of.
     """
 
     y: Float[Tensor, "batch obs"]
@@ -32,6 +33,7 @@ class AnomalyObservations:
     unit: Float[Tensor, "batch obs"]
     weight: Float[Tensor, "batch obs"]
     observe: Callable[[Tensor], Tensor]
+    gather: Callable[[Tensor], Tensor] | None = None
 
 
 def of_anomalies(
@@ -64,4 +66,9 @@ def of_anomalies(
     unit = (statistics.std * statistics.error_std)[None, :, None, None]
     unit = spread(unit.expand(shape).contiguous()).clamp(min=1e-30)
     weight = spread(area[None, None, :, None].expand(shape).contiguous())
-    return AnomalyObservations(y, error, unit.expand(batch, -1), weight, observe)
+
+    def gather(values: Tensor) -> Tensor:
+        whole = spread(torch.ones(shape, dtype=values.dtype, device=values.device))
+        return spread.adjoint(values / whole).sum(1)
+
+    return AnomalyObservations(y, error, unit.expand(batch, -1), weight, observe, gather)

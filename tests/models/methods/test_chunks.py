@@ -19,6 +19,7 @@ from models.denoiser import DenoiserShape, LatentDenoiser
 from models.forecast import ValidTime, each_time
 from models.grid import LatLonGrid
 from models.guidance.latent_optimization import InnerSolver
+from models.local_error import LocalError
 from models.methods.base import Analysis
 from models.methods.dps import DPS, DPSSettings
 from models.methods.l3dvar import L3DVAR, L3DVarSettings
@@ -38,6 +39,7 @@ SAMPLE = replace(PRESETS["paper"], steps=3, eta=0.5, noisy_start=True)
 LOOSE = InnerSolver(inner=60, tolerance=0.1)
 METHODS: dict[str, tuple[type[LatentMethod[Any]], Any]] = {
     "losda, hybrid": (LOSDA, HYBRID),
+    "losda, local": (LOSDA, HYBRID),
     "losda, sample": (LOSDA, SAMPLE),
     "l3dvar": (L3DVAR, L3DVarSettings(solver=LOOSE)),
     "dps": (DPS, DPSSettings(steps=4, eta=0.3)),
@@ -61,7 +63,8 @@ def make(name: str) -> LatentMethod[Any]:
     prior.covariance.fit(torch.linspace(0.5, 1.5, 8).view(8, 1, 1) * torch.randn(500, 8, 4, 8))
     modules = [module.eval().requires_grad_(False) for module in (autoencoder, prior)]
     kind, settings = METHODS[name]
-    return kind(statistics, *modules, GRID.cell_area_weights(), settings)
+    local = LocalError.of(GRID, (4, 8), 2.0, 2000.0) if "local" in name else None
+    return kind(statistics, *modules, GRID.cell_area_weights(), settings, local=local)
 
 
 def problem(method: LatentMethod[Any]) -> tuple[Tensor, Observations]:
