@@ -103,6 +103,8 @@ class ThreeDVar(Model):
     """Factor on the background-error covariance."""
     adaptive: bool | None = None
     """Whether the size of the covariance follows the innovations."""
+    local: LocalError | None = None
+    """Whether it does so at each place by itself, for networks with voids; null: as one number."""
     outer: Annotated[int, Field(ge=1, le=100)] | None = None
     """Linearizations of the observation operator."""
     inner: Annotated[int, Field(ge=1, le=1000)] | None = None

@@ -6,7 +6,7 @@ the latent grid has
 
     n = Σ w,   e = Σ w (d² − σ_o²)/u² / n,   w = (1 + σ_o²/u²)^-2
 
-(w is the precision of what one observation says of e if the error is u), and the expected error is
+(for methods that are not latent: of a coarse grid; w is the precision of what one observation says of e if the error is u), and the expected error is
 
     e^{2ℓ(p)} = Σ_q K(p, q) [m_q e_q + (1 − m_q) v²],   m = n/(n + 1),   K ∝ area · exp(−D²/2L²),
 
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from models.grid import LatLonGrid
 from models.observations.anomalies import AnomalyObservations
 from models.observations.positions import unit_vectors
 
-__all__ = ["LocalError"]
+__all__ = ["LocalError", "of_ensemble", "on_grid"]
 
 EARTH_RADIUS = 6371.0
 LEAST = 0.1
@@ -110,3 +110,18 @@ class LocalError:
         """Return the sums over the states' cells in each of the latent grid."""
         count = values[0].numel() / self.share.numel()
         return adaptive_avg_pool2d(values, self.grid).flatten(1) * count
+
+
+def of_ensemble(
+    relief: Float[Tensor, "member 1 rows columns"],
+) -> Float[Tensor, "1 1 rows columns"]:
+    """Return the map that the members of an ensemble share."""
+    return relief.log().mean(0, keepdim=True).exp()
+
+
+def on_grid(
+    relief: Float[Tensor, "batch 1 rows columns"], shape: tuple[int, int]
+) -> Float[Tensor, "batch 1 lat lon"]:
+    """Return a map of a global grid on a finer one, without a seam."""
+    around = interpolate(relief.repeat(1, 1, 1, 3), (shape[0], 3 * shape[1]), mode="bilinear")
+    return around[..., shape[1] : 2 * shape[1]]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from configs.methods import Latent
+from configs.methods import LocalError as LocalOptions
 from models.autoencoder import Autoencoder, AutoencoderShape
 from models.denoiser import DenoiserShape, LatentDenoiser
 from models.local_error import LocalError
@@ -23,7 +24,7 @@ from models.normalization import Statistics
 from models.state import StateSpec
 from tasks.registry import LoadedComponent
 
-__all__ = ["LATENT", "filled", "latent_method", "latent_space", "settings_of"]
+__all__ = ["LATENT", "filled", "latent_method", "latent_space", "local_error", "settings_of"]
 
 LATENT: Mapping[str, tuple[type[LatentMethod[Any]], Mapping[str, Any]]] = {
     "losda": (LOSDA, LOSDA_PRESETS),
@@ -64,18 +65,17 @@ def latent_method(
     latent, prior = latent_space(spec, parts, device)
     area = spec.grid.cell_area_weights().to(device)
     made = LATENT[options.kind][0]
-    local = local_error(options, spec, latent, device)
+    local = local_error(options.local, spec, latent.shape.latent_grid, device)
     return made(statistics, latent, prior, area, settings_of(options), chunk, local)
 
 
 def local_error(
-    options: Latent, spec: StateSpec, latent: Autoencoder, device: torch.device
+    options: LocalOptions | None, spec: StateSpec, cells: tuple[int, int], device: torch.device
 ) -> LocalError | None:
-    """Return what estimates the expected error at each place, if that is asked for."""
-    if options.local is None:
+    """Return what estimates the expected error in each cell, if that is asked for."""
+    if options is None:
         return None
-    grid, where = latent.shape.latent_grid, options.local
-    return LocalError.of(spec.grid, grid, where.unobserved, where.length).to(device)
+    return LocalError.of(spec.grid, cells, options.unobserved, options.length).to(device)
 
 
 def latent_space(

@@ -15,8 +15,11 @@ from models.methods.corrected import Center
 from models.methods.threedvar import ThreeDVar, ThreeDVarSettings
 from models.normalization import Statistics, time_basis
 from models.state import StateSpec
-from tasks.components_latent import filled, latent_space
+from tasks.components_latent import filled, latent_space, local_error
 from tasks.registry import LoadedComponent
+
+COARSE = 16, 32
+"""Most rows and columns of the grid on which errors are expected, that of the latent states of the embedded world."""
 
 __all__ = ["covariance_of", "known_error", "three_d_var"]
 
@@ -38,13 +41,16 @@ def three_d_var(
     Raises:
         ValueError: A component does not fit its card, or the states.
     """
-    excluded = {"kind", "members", "corrected"}
+    excluded = {"kind", "members", "corrected", "local"}
     changes = options.model_dump(exclude=excluded, exclude_none=True)
     covariance = covariance_of(parts["background_error"], statistics, spec)
     device = statistics.std.device
     center = known_error(spec, parts, device) if options.corrected else None
     area = spec.grid.cell_area_weights().to(device)
-    return ThreeDVar(statistics, covariance, area, replace(ThreeDVarSettings(), **changes), center)
+    settings = replace(ThreeDVarSettings(), **changes)
+    cells = min(spec.grid.shape[0], COARSE[0]), min(spec.grid.shape[1], COARSE[1])
+    local = local_error(options.local, spec, cells, device)
+    return ThreeDVar(statistics, covariance, area, settings, center, local)
 
 
 def covariance_of(

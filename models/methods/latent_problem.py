@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.latent_frame import LatentFrame
+from models.local_error import of_ensemble
 from models.observations.anomalies import AnomalyObservations
 
 __all__ = ["LatentProblem", "of_one_ensemble"]
@@ -58,7 +59,7 @@ def of_one_ensemble(problems: Sequence[LatentProblem]) -> list[LatentProblem]:
     """Return problems as parts of one ensemble: ℓ is the mean over all members, and its map, too."""
     level = torch.cat([problem.frame.level for problem in problems]).mean()
     maps = [p.frame.relief for p in problems if p.frame.relief is not None]
-    relief = torch.cat(maps).log().mean(0, keepdim=True).exp() if maps else None
+    relief = of_ensemble(torch.cat(maps)) if maps else None
     frames = [
         p.frame.with_level(
             level.expand(members), None if relief is None else relief.expand(members, -1, -1, -1)

@@ -30,6 +30,7 @@ from models.background_error.covariance import BackgroundCovariance
 from models.guidance.latent_optimization import Root, linearize
 from models.guidance.trace import half_square
 from models.latent_frame import expected_level
+from models.local_error import LocalError, of_ensemble, on_grid
 from models.methods.base import Analysis
 from models.methods.corrected import Center
 from models.normalization import Statistics
@@ -87,6 +88,7 @@ class ThreeDVar:
         area: Float[Tensor, "lat"],
         settings: ThreeDVarSettings = ThreeDVarSettings(),
         center: Center | None = None,
+        local: LocalError | None = None,
     ) -> None:
         """Prepare the method.
 
@@ -97,9 +99,10 @@ class ThreeDVar:
             settings: What can be chosen.
             center: Takes the known error of the forecast model off background anomalies, given
                 their valid times.
+            local: Estimates the expected error at each place; None for one on the whole sphere.
         """
         self.statistics, self.covariance, self.area = statistics, covariance, area
-        self.settings, self.center = settings, center
+        self.settings, self.center, self.local = settings, center, local
 
     @torch.no_grad()
     def __call__(
@@ -153,8 +156,8 @@ class ThreeDVar:
         a_b = (
             a_b if self.center is None else torch.where(self.counts, self.center(a_b, times), a_b)
         )
-        level = self.level(a_b, observed, ensemble)
-        root = self.scaled_root(level)
+        level, relief = self.expected(a_b, observed, ensemble)
+        root = self.scaled_root(level, relief)
         if ensemble and self.settings.prior_draw:
             draw = randn((len(a_b), *self.covariance.shape), generators, a_b.device)
             a_b = a_b + self.settings.prior_draw * root.apply(draw)
@@ -165,18 +168,24 @@ class ThreeDVar:
         v, trace = self.minimize(departure, a_b, root)
         return ThreeDVarAnalysis(a_b + root.apply(v), level, trace)
 
-    def level(
+    def expected(
         self,
         a_b: Float[Tensor, "batch field lat lon"],
         observed: AnomalyObservations,
         ensemble: bool,
-    ) -> Float[Tensor, "batch"]:
-        """Return the expected background error ℓ."""
-        if not self.settings.adaptive:
-            return self.level_of_samples.expand(len(a_b))
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "#batch 1 lat lon"] | None]:
+        """Return the expected background error ℓ, and e^ℓ at each place over it if that is asked for."""
+        if self.local is None and not self.settings.adaptive:
+            return self.level_of_samples.expand(len(a_b)), None
         innovation = observed.y - observed.observe(a_b)
-        level = expected_level(innovation, observed.error, observed.unit, observed.weight)
-        return level.mean().expand(len(a_b)) if ensemble else level
+        relief = None
+        if self.local is None:
+            level = expected_level(innovation, observed.error, observed.unit, observed.weight)
+        else:
+            level, coarse = self.local(observed, innovation)
+            coarse = of_ensemble(coarse) if ensemble else coarse
+            relief = on_grid(coarse, (a_b.shape[-2], a_b.shape[-1]))
+        return level.mean().expand(len(a_b)) if ensemble else level, relief
 
     @property
     def level_of_samples(self) -> Float[Tensor, ""]:
@@ -190,9 +199,14 @@ class ThreeDVar:
         size: Tensor = self.settings.scale**0.5 * torch.exp(level - self.level_of_samples)
         return size
 
-    def scaled_root(self, level: Float[Tensor, "batch"]) -> Root:
+    def scaled_root(
+        self,
+        level: Float[Tensor, "batch"],
+        relief: Float[Tensor, "#batch 1 lat lon"] | None = None,
+    ) -> Root:
         """Return s L, with zero increments of the fields that are not analyzed."""
         factor = self.size(level)[:, None, None, None] * self.counts
+        factor = factor if relief is None else factor * relief
         return Root(
             lambda v: factor * self.covariance.root(v),
             lambda x: self.covariance.root_adjoint(factor * x),
@@ -227,7 +241,7 @@ class ThreeDVar:
         """Return the same method with other settings."""
         settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         parts = self.statistics, self.covariance, self.area
-        return ThreeDVar(*parts, settings, self.center)
+        return ThreeDVar(*parts, settings, self.center, self.local)
 
 
 Operator = Callable[[Tensor], Tensor]

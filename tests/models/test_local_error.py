@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.grid import LatLonGrid
-from models.local_error import LocalError
+from models.local_error import LocalError, on_grid
 from models.normalization import Statistics
 from models.observations.anomalies import AnomalyObservations, of_anomalies
 from models.observations.batch import Observations
@@ -104,3 +104,10 @@ def test_places_that_are_not_known_are_refused(local: LocalError) -> None:
     one = torch.ones(1, 3)
     with pytest.raises(ValueError, match="places of these observations are not known"):
         local(AnomalyObservations(one, one, one, one, lambda a: a), one)
+
+
+def test_a_map_on_a_finer_grid_has_no_seam() -> None:
+    wave = torch.cos(2 * torch.pi * (torch.arange(32) + 0.5) / 32).expand(1, 1, 16, 32)
+    fine = on_grid(wave, (32, 96))
+    expected = torch.cos(2 * torch.pi * (torch.arange(96) + 0.5) / 96).expand(1, 1, 32, 96)
+    torch.testing.assert_close(fine, expected, rtol=0, atol=0.01)

@@ -7,9 +7,11 @@ import torch
 
 from models.background_error.covariance import BackgroundCovariance
 from models.grid import LatLonGrid
+from models.local_error import LocalError
 from models.methods.base import AssimilationMethod
 from models.methods.threedvar import ThreeDVar, ThreeDVarSettings
 from models.normalization import Statistics
+from models.observations.anomalies import of_anomalies
 from models.observations.batch import Observations
 from models.observations.operator import InterpolationOperator
 from models.state import StateSpec, Variable
@@ -72,7 +74,10 @@ def states(method: ThreeDVar, seed: int, size: float = 1.0) -> tuple[torch.Tenso
 
 
 def kalman(
-    method: ThreeDVar, x_b: torch.Tensor, observed: Observations, factor: float = 1.0
+    method: ThreeDVar,
+    x_b: torch.Tensor,
+    observed: Observations,
+    factor: float | torch.Tensor = 1.0,
 ) -> torch.Tensor:
     """Return the analysis x_b + B Hᵀ (H B Hᵀ + R)⁻¹ (y − H x_b) with explicit matrices."""
     scale = method.statistics.std.repeat_interleave(72).double()
@@ -102,6 +107,26 @@ def test_the_minimum_is_the_analysis_of_the_kalman_filter(method: ThreeDVar, sca
     assert increment.abs().max() > 0.2
     found = (x_a - x_b) / method.statistics.std[:, None, None]
     torch.testing.assert_close(found, increment, atol=2e-4, rtol=1e-3)
+
+
+def test_with_a_map_of_the_expected_error_it_is_the_filter_with_that_covariance(
+    method: ThreeDVar,
+) -> None:
+    parts, local = (method.statistics, method.covariance, method.area), LocalError.of
+    mapped = ThreeDVar(*parts, FIXED, local=local(GRID, (3, 6), 2.0, 3000.0))
+    x_b, x = states(method, 8)
+    observed = observations(x, 40, 0.1)
+    anomalies = of_anomalies(observed, method.statistics, method.area, [TIME])
+    a_b = method.statistics.normalize(x_b, [TIME])
+    level, relief = mapped.expected(a_b, anomalies, ensemble=False)
+    assert relief is not None and float(relief.max() / relief.min()) > 1.1
+    size = (mapped.size(level)[:, None, None, None] * relief).expand(1, *SPEC.shape)
+    size = size.flatten().double()
+    std = method.statistics.std[:, None, None]
+    expected = (kalman(method, x_b, observed, size[:, None] * size) - x_b) / std
+    assert expected.abs().max() > 0.2
+    found = (run(mapped, x_b, observed) - x_b) / std
+    torch.testing.assert_close(found, expected, atol=5e-4, rtol=1e-3)
 
 
 def test_a_second_linearization_of_a_linear_operator_changes_nothing(method: ThreeDVar) -> None:
