@@ -50,13 +50,13 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
         AutomationCore(
             name="losda: late run",
             description="A run waits for a worker for too long.",
-            trigger=_reactive({"prefect.flow-run.Late"}, _tagged("losda")),
+            trigger=_trigger({"prefect.flow-run.Late"}, _tagged("losda")),
             actions=[_notify(notification, "is late: does a worker serve its pool?")],
         ),
         AutomationCore(
             name="losda: failed run",
             description="A run failed; a drive tries again, and holds after too many failures.",
-            trigger=_reactive(
+            trigger=_trigger(
                 {f"prefect.flow-run.{name}" for name in ("Failed", "Crashed", "TimedOut")},
                 _tagged("losda"),
             ),
@@ -65,11 +65,11 @@ def standing(notification: UUID | None) -> list[AutomationCore]:
         AutomationCore(
             name="losda: stalled run",
             description="A cycle goes on for an hour: it is cancelled, and the drive tries again.",
-            trigger=_proactive(
-                {"prefect.flow-run.Running"},
+            trigger=_trigger(
                 {f"prefect.flow-run.{name}" for name in ENDED},
                 _tagged("cycle", "verify"),
-                STALLED,
+                after={"prefect.flow-run.Running"},
+                within=STALLED,
             ),
             actions=[CancelFlowRun()],
         ),
@@ -124,28 +124,20 @@ def wake(name: str, root: str, deployment: UUID) -> AutomationCore:
     )
 
 
-def _reactive(events: set[str], related: ResourceSpecification) -> EventTrigger:
-    return EventTrigger(
-        expect=events,
-        match=RUNS,
-        match_related=related,
-        for_each={"prefect.resource.id"},
-        posture=Posture.Reactive,
-        threshold=1,
-        within=timedelta(0),
-    )
-
-
-def _proactive(
-    after: set[str], expect: set[str], related: ResourceSpecification, within: timedelta
+def _trigger(
+    expect: set[str],
+    related: ResourceSpecification,
+    after: set[str] | None = None,
+    within: timedelta = timedelta(0),
 ) -> EventTrigger:
+    """Return what fires for each run: on an event, or if none comes within a time after another."""
     return EventTrigger(
-        after=after,
+        after=after or set(),
         expect=expect,
         match=RUNS,
         match_related=related,
         for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
+        posture=Posture.Proactive if after else Posture.Reactive,
         threshold=1,
         within=within,
     )
@@ -157,7 +149,7 @@ def _crashed_when_silent(
     return AutomationCore(
         name=name,
         description=description,
-        trigger=_proactive(after, {"prefect.flow-run.*"}, _tagged("losda"), within),
+        trigger=_trigger({"prefect.flow-run.*"}, _tagged("losda"), after, within),
         actions=[
             ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)
         ],

@@ -122,6 +122,6 @@ def of_ensemble(
 def on_grid(
     relief: Float[Tensor, "batch 1 rows columns"], shape: tuple[int, int]
 ) -> Float[Tensor, "batch 1 lat lon"]:
-    """Return a map of a global grid on a finer one, without a seam."""
+    """Return a map of a global grid on a finer one, without a seam; a region's sides meet, too."""
     around = interpolate(relief.repeat(1, 1, 1, 3), (shape[0], 3 * shape[1]), mode="bilinear")
     return around[..., shape[1] : 2 * shape[1]]

@@ -6,7 +6,8 @@ A latent method looks for the standardized residual r between truth and backgrou
     d(r) = R^{-½} (y − H a(r)),    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b),
 
 and returns the analysis a(r̂). The expected background error ℓ is estimated from the innovations
-d(0), or everywhere from those around (`models.local_error`). R holds the observation error and, if asked for, the decoder's error of representativeness.
+d(0), or at each place from those around it (`models.local_error`). R holds the observation error and,
+if asked for, the decoder's error of representativeness.
 
 The members of an ensemble may be solved in chunks: what they share, the mean of ℓ and the
 perturbations of all of them, is known before the first chunk is solved.

@@ -3,8 +3,8 @@
     d(r) = R^{-½} (y − H a(r)),    a(r) = a_b + decode(z_b + b + s e^ℓ r) − decode(z_b):
 
 departures d as a function of the standardized residual r (see `models.latent_frame`). Problems of
-one ensemble share the expected error ℓ, and its map if there is one, and know the perturbations of all its members, so that they
-can be solved in parts.
+one ensemble share the expected error ℓ, and its map if there is one, and know the perturbations of
+all its members, so that they can be solved in parts.
 """
 
 from collections.abc import Sequence
