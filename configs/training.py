@@ -142,6 +142,9 @@ class Emulator(Optimized):
     """Channels of the network."""
     blocks: Annotated[int, Field(ge=0)] = 3
     """Residual blocks."""
+    patch: Count = 1
+    """Points per side of the patches that the network sees as channels: for the same operations it
+    is wider and sees farther."""
     batch: Count = 64
     """Forecasts for each step."""
     noise: Annotated[float, Field(ge=0)] = 0.3

@@ -6,6 +6,7 @@ In normalized anomalies a the step is a linear map plus a residual convolutional
 
 where L is the ridge regression of a(t + Δ) on a(t): of the whole state on the whole state where
 the state is small, of each point on its 3 × 3 neighborhood (the same everywhere) where it is not.
+The network may see patches of points as channels: for the same operations it is wider and sees farther.
 Both parts are fitted to minimize the squared error of the forecast from a disturbed state
 a + ε, ε ~ N(0, σ²), since a cycle starts from analyses, never from the truth. For the linear part
 that is ridge regression with the penalty N σ² (Bishop 1995).
@@ -28,7 +29,14 @@ from torch.nn import functional
 
 from models.forecast import ValidTime, each_time
 from models.grid import LatLonGrid
-from models.networks import Convolution, ResidualBlock, Topology, pad_edges
+from models.networks import (
+    Convolution,
+    ResidualBlock,
+    Topology,
+    downsample,
+    pad_edges,
+    upsample,
+)
 from models.normalization import Statistics
 from models.state import StateSpec
 
@@ -52,6 +60,7 @@ class EmulatorShape:
         dense: Whether the linear part maps the whole state, not a neighborhood.
         hidden: Channels of the network.
         blocks: Residual blocks of the network.
+        patch: Points per side of the patches that the network sees as channels.
     """
 
     fields: int
@@ -63,6 +72,7 @@ class EmulatorShape:
     dense: bool = True
     hidden: int = 32
     blocks: int = 3
+    patch: int = 1
 
     @classmethod
     def of(
@@ -72,12 +82,13 @@ class EmulatorShape:
         hours: int = 24,
         hidden: int = 32,
         blocks: int = 3,
+        patch: int = 1,
     ) -> "EmulatorShape":
         """Return the architecture for a state."""
         grid, basis = spec.grid, len(statistics.coefficients)
         dense = int(np.prod(spec.shape)) <= DENSE_LIMIT
-        edges = grid.wraps, grid.reaches_poles
-        return cls(spec.n_fields, grid.shape, *edges, basis, hours, dense, hidden, blocks)
+        edges, size = (grid.wraps, grid.reaches_poles), (hidden, blocks, patch)
+        return cls(spec.n_fields, grid.shape, *edges, basis, hours, dense, *size)
 
     @classmethod
     def from_dict(cls, card: Mapping[str, Any]) -> "EmulatorShape":
@@ -119,12 +130,12 @@ class Emulator(nn.Module):
         local = (shape.fields, shape.fields, 3, 3)
         self.register_buffer("linear", torch.zeros((size, size) if shape.dense else local))
         self.register_buffer("features", features.clone())
-        inputs = 2 * shape.fields + shape.basis - 1 + len(features)
-        self.head = nn.Conv2d(inputs, shape.hidden, 1)
+        inputs, points = 2 * shape.fields + shape.basis - 1 + len(features), shape.patch**2
+        self.head = nn.Conv2d(points * inputs, shape.hidden, 1)
         self.blocks = nn.ModuleList(
             ResidualBlock(shape.hidden, shape.topology) for _ in range(shape.blocks)
         )
-        self.tail = Convolution(shape.hidden, shape.fields, shape.topology).zeroed()
+        self.tail = Convolution(shape.hidden, points * shape.fields, shape.topology).zeroed()
 
     @classmethod
     def from_tensors(
@@ -185,11 +196,10 @@ class Emulator(nn.Module):
         forecast = self.apply_linear(a)
         season = basis[:, 1:, None, None].expand(-1, -1, *self.shape.grid)
         place = self.features.expand(len(a), -1, -1, -1)
-        h = self.head(torch.cat([a, forecast, season, place], 1))
+        h = self.head(downsample(torch.cat([a, forecast, season, place], 1), self.shape.patch))
         for block in self.blocks:
             h = block(h)
-        change: Tensor = self.tail(h)
-        return forecast + change
+        return forecast + upsample(self.tail(h), self.shape.grid, self.shape.patch)
 
     def apply_linear(
         self, a: Float[Tensor, "batch field lat lon"]

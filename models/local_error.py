@@ -16,7 +16,7 @@ observes. The prior keeps its one number, the mean of ℓ(p); the map e^{ℓ(p) 
 After the idea of inflation that varies in space (Anderson 2009, doi 10.1111/j.1600-0870.2008.00361.x).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -43,12 +43,14 @@ class LocalError:
         share: Share of the area that each cell has.
         grid: Number of rows and columns.
         unobserved: v, the error of what is not observed [24 h background error].
+        wraps: Whether longitude is a circle.
     """
 
     kernel: Float[Tensor, "cell cell"]
     share: Float[Tensor, "cell"]
     grid: tuple[int, int]
     unobserved: float
+    wraps: bool
 
     @classmethod
     def of(
@@ -74,12 +76,11 @@ class LocalError:
         chord = (2.0 - 2.0 * center @ center.T).clamp(min=0.0)
         kernel = size * torch.exp(-0.5 * chord * (EARTH_RADIUS / length) ** 2)
         kernel, share = kernel / kernel.sum(1, keepdim=True), size / size.sum()
-        return cls(kernel.float(), share.float(), latent, unobserved)
+        return cls(kernel.float(), share.float(), latent, unobserved, grid.wraps)
 
     def to(self, device: torch.device) -> "LocalError":
         """Return the same on another device."""
-        kernel, share = self.kernel.to(device), self.share.to(device)
-        return LocalError(kernel, share, self.grid, self.unobserved)
+        return replace(self, kernel=self.kernel.to(device), share=self.share.to(device))
 
     def __call__(
         self, observed: AnomalyObservations, innovation: Float[Tensor, "batch obs"]
@@ -120,8 +121,10 @@ def of_ensemble(
 
 
 def on_grid(
-    relief: Float[Tensor, "batch 1 rows columns"], shape: tuple[int, int]
+    relief: Float[Tensor, "batch 1 rows columns"], shape: tuple[int, int], wraps: bool
 ) -> Float[Tensor, "batch 1 lat lon"]:
-    """Return a map of a global grid on a finer one, without a seam; a region's sides meet, too."""
+    """Return a map on a finer grid, without a seam where the grid wraps around the globe."""
+    if not wraps:
+        return interpolate(relief, shape, mode="bilinear")
     around = interpolate(relief.repeat(1, 1, 1, 3), (shape[0], 3 * shape[1]), mode="bilinear")
     return around[..., shape[1] : 2 * shape[1]]

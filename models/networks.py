@@ -100,16 +100,16 @@ class ResidualBlock(nn.Module):
 
 
 def downsample(
-    x: Float[Tensor, "batch channel lat lon"],
-) -> Float[Tensor, "batch packed half_lat half_lon"]:
-    """Pack 2 × 2 points into channels; an odd edge is repeated once."""
+    x: Float[Tensor, "batch channel lat lon"], side: int = 2
+) -> Float[Tensor, "batch packed coarse_lat coarse_lon"]:
+    """Pack side × side points into channels; the last row is repeated where some are missing."""
     lat, lon = x.shape[-2:]
-    x = functional.pad(x, (0, lon % 2, 0, lat % 2), mode="replicate")
-    return functional.pixel_unshuffle(x, 2)
+    x = functional.pad(x, (0, -lon % side, 0, -lat % side), mode="replicate")
+    return functional.pixel_unshuffle(x, side)
 
 
 def upsample(
-    x: Float[Tensor, "batch packed half_lat half_lon"], shape: tuple[int, int]
+    x: Float[Tensor, "batch packed coarse_lat coarse_lon"], shape: tuple[int, int], side: int = 2
 ) -> Float[Tensor, "batch channel lat lon"]:
     """Undo `downsample`: unpack the channels and cut the edge that was repeated."""
-    return functional.pixel_shuffle(x, 2)[..., : shape[0], : shape[1]]
+    return functional.pixel_shuffle(x, side)[..., : shape[0], : shape[1]]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.emulator import Emulator, EmulatorShape
+from models.emulator import Emulator
 from models.normalization import Statistics
 from models.state import StateSpec
 from models.training.emulator import EmulatorSettings, forecast_errors, train_emulator
@@ -46,7 +46,7 @@ def fit_emulator(
     times = [time for t in trajectories for time in times_of(t)]
     hours = int(trajectories[0].step / pd.Timedelta(hours=1))
     options = bench.settings.emulator
-    names = {"hidden", "blocks", "batch", "noise", "evaluate_every", "patience"}
+    names = {"hidden", "blocks", "patch", "batch", "noise", "evaluate_every", "patience"}
     settings = EmulatorSettings(periods[0], periods[1], hours, **options.model_dump(include=names))
     own = settings.optimizer
     optimizer = replace(
@@ -68,7 +68,7 @@ def fit_emulator(
 
     product = bench.workshop.tensors("emulator", make, together=True)
     tensors = {k: v for k, v in product.items() if k not in (CURVE, VALIDATION_CURVE)}
-    shape = EmulatorShape.of(spec, statistics, hours, settings.hidden, settings.blocks)
+    shape = settings.shape(spec, statistics)
     emulator = Emulator.from_tensors(shape, tensors, statistics).to(bench.device)
     scores = forecast_errors(emulator, x, times, spec, periods[1])
     bench.report(f"emulator, mean RMSE / deviation in validation: {shares(scores, statistics)}")

@@ -63,9 +63,8 @@ def untrained_denoiser(config: Config, latent: AutoencoderShape, features: int) 
 def untrained_emulator(config: Config, statistics: Statistics) -> Emulator:
     """Return the learned forecast model of states with these statistics."""
     options, (basis, fields, *grid) = config.train.emulator, statistics.coefficients.shape
-    shape = EmulatorShape(
-        fields, (grid[0], grid[1]), True, True, basis, 6, False, options.hidden, options.blocks
-    )
+    size = options.hidden, options.blocks, options.patch
+    shape = EmulatorShape(fields, (grid[0], grid[1]), True, True, basis, 6, False, *size)
     return Emulator(shape, statistics, torch.zeros(3, *grid))
 
 

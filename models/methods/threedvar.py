@@ -184,7 +184,7 @@ class ThreeDVar:
         else:
             level, coarse = self.local(observed, innovation)
             coarse = of_ensemble(coarse) if ensemble else coarse
-            relief = on_grid(coarse, (a_b.shape[-2], a_b.shape[-1]))
+            relief = on_grid(coarse, (a_b.shape[-2], a_b.shape[-1]), self.local.wraps)
         return level.mean().expand(len(a_b)) if ensemble else level, relief
 
     @property

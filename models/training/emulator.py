@@ -54,6 +54,7 @@ class EmulatorSettings:
         hours: Native step [h].
         hidden: Channels of the network.
         blocks: Residual blocks of the network.
+        patch: Points per side of the patches that the network sees as channels.
         noise: Standard deviation of the disturbance of the initial states [1].
         lagged: Share of the initial states that lie between the truth and a forecast of it.
         batch: Samples in a batch.
@@ -69,6 +70,7 @@ class EmulatorSettings:
     hours: int = 24
     hidden: int = 32
     blocks: int = 3
+    patch: int = 1
     noise: float = 0.3
     lagged: float = 0.5
     batch: int = 64
@@ -77,6 +79,11 @@ class EmulatorSettings:
     evaluate_every: int = 50
     patience: int = 4
     optimizer: TrainingSettings = OPTIMIZER
+
+    def shape(self, spec: StateSpec, statistics: Statistics) -> EmulatorShape:
+        """Return the architecture for a state."""
+        size = self.hidden, self.blocks, self.patch
+        return EmulatorShape.of(spec, statistics, self.hours, *size)
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,7 @@ def create_emulator(
 ) -> Emulator:
     """Create the untrained emulator; its random weights depend on the seed alone."""
     place = sphere_coordinates(spec.grid) if features is None else features
-    shape = EmulatorShape.of(spec, statistics, settings.hours, settings.hidden, settings.blocks)
+    shape = settings.shape(spec, statistics)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.optimizer.seed)
         emulator = Emulator(shape, statistics, place)

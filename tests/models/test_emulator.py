@@ -9,6 +9,7 @@ from torch import Tensor
 from models.emulator import Emulator, EmulatorShape, sphere_coordinates
 from models.forecast import ForecastModel
 from models.grid import LatLonGrid
+from models.networks import ResidualBlock
 from models.normalization import Statistics
 from models.state import StateSpec, Variable
 from models.training.emulator import (
@@ -42,11 +43,13 @@ def statistics_of(spec: StateSpec) -> Statistics:
     return Statistics(coefficients, torch.tensor([800.0, 4.0]))
 
 
-def emulator_of(grid: LatLonGrid = REGION, dense: bool = True, seed: int = 0) -> Emulator:
+def emulator_of(
+    grid: LatLonGrid = REGION, dense: bool = True, seed: int = 0, patch: int = 1
+) -> Emulator:
     """An emulator with weights that are all different from zero."""
     spec = state_spec(grid)
     statistics = statistics_of(spec)
-    shape = replace(EmulatorShape.of(spec, statistics, 24, 8, 1), dense=dense)
+    shape = replace(EmulatorShape.of(spec, statistics, 24, 8, 1, patch), dense=dense)
     generator = torch.Generator().manual_seed(seed)
     emulator = Emulator(shape, statistics, sphere_coordinates(grid))
     with torch.no_grad():
@@ -88,9 +91,11 @@ def test_local_part_recovers_advection_round_the_globe() -> None:
     torch.testing.assert_close(found, target, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("grid", "dense"), [(REGION, True), (GLOBE, False)])
-def test_leads_compose_and_members_do_not_mix(grid: LatLonGrid, dense: bool) -> None:
-    emulator = emulator_of(grid, dense)
+@pytest.mark.parametrize(
+    ("grid", "dense", "patch"), [(REGION, True, 1), (GLOBE, False, 1), (REGION, False, 2)]
+)
+def test_leads_compose_and_members_do_not_mix(grid: LatLonGrid, dense: bool, patch: int) -> None:
+    emulator = emulator_of(grid, dense, patch=patch)
     assert isinstance(emulator, ForecastModel)
     x = emulator.statistics.denormalize(anomalies(3, grid), [START] * 3)
     once = emulator.step(x, START, 3 * DAY)
@@ -146,8 +151,29 @@ def test_forecast_is_differentiable_in_its_initial_state() -> None:
     torch.testing.assert_close((tangent**2).sum(), (gradient * direction).sum(), rtol=1e-3, atol=0)
 
 
-def test_checkpoint_gives_the_same_forecast_bit_for_bit() -> None:
-    emulator = emulator_of()
+def test_network_of_patches_sees_twice_as_far() -> None:
+    latitude, longitude = (-86.25 + 7.5 * k for k in range(24)), (7.5 * k for k in range(48))
+    grid = LatLonGrid(tuple(latitude), tuple(longitude))
+
+    def reach(patch: int) -> int:
+        emulator = emulator_of(grid, dense=False, patch=patch)
+        basis = emulator.statistics.basis([START])
+        for block in emulator.blocks:  # normalization sees the whole globe
+            assert isinstance(block, ResidualBlock)
+            block.norm_in, block.norm_out = torch.nn.Identity(), torch.nn.Identity()
+        a = anomalies(1, grid)
+        disturbed = a.clone()
+        disturbed[..., 24] += 1.0
+        change = (emulator(disturbed, basis) - emulator(a, basis)).abs().amax((0, 1))
+        return int((change[12] > 0).sum())
+
+    assert reach(1) == 2 * (1 + 3) + 1  # the linear part, two convolutions of the block, the tail
+    assert reach(2) == 2 * (1 + 2 * 3 + 1)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_checkpoint_gives_the_same_forecast_bit_for_bit(patch: int) -> None:
+    emulator = emulator_of(patch=patch)
     tensors = emulator.tensors()
     assert not any(name.startswith("statistics") for name in tensors)
     shape = EmulatorShape.from_dict(emulator.shape.to_dict())

@@ -108,6 +108,15 @@ def test_places_that_are_not_known_are_refused(local: LocalError) -> None:
 
 def test_a_map_on_a_finer_grid_has_no_seam() -> None:
     wave = torch.cos(2 * torch.pi * (torch.arange(32) + 0.5) / 32).expand(1, 1, 16, 32)
-    fine = on_grid(wave, (32, 96))
+    fine = on_grid(wave, (32, 96), wraps=True)
     expected = torch.cos(2 * torch.pi * (torch.arange(96) + 0.5) / 96).expand(1, 1, 32, 96)
     torch.testing.assert_close(fine, expected, rtol=0, atol=0.01)
+
+
+def test_the_sides_of_a_region_do_not_meet() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 4, 8)
+    fine = on_grid(ramp, (8, 16), wraps=False)
+    assert float(fine[..., 0].max()) == 0.0 and float(fine[..., -1].min()) == 7.0
+    assert (fine.diff(dim=-1) >= 0).all()
+    region = LatLonGrid(tuple(50.0 - 2.5 * k for k in range(4)), tuple(2.5 * k for k in range(8)))
+    assert not LocalError.of(region, (4, 8), V, 800.0).wraps

@@ -43,6 +43,9 @@ def test_upsampling_undoes_downsampling_of_odd_grids() -> None:
     x = torch.randn(2, 3, 5, 7)
     assert downsample(x).shape == (2, 12, 3, 4)
     torch.testing.assert_close(upsample(downsample(x), (5, 7)), x)
+    assert downsample(x, 4).shape == (2, 48, 2, 2)
+    torch.testing.assert_close(upsample(downsample(x, 4), (5, 7), 4), x)
+    assert torch.equal(downsample(x, 1), x) and torch.equal(upsample(x, (5, 7), 1), x)
 
 
 def test_a_zeroed_convolution_is_zero() -> None:
