@@ -218,10 +218,22 @@ class Train(Model):
     """When a training ends before its last iteration."""
     computing: Computing = Computing()
     """Device, precision, memory."""
+    given: tuple[Literal["world", "statistics", "autoencoder"], ...] = ()
+    """Components that are those of the registry (`checkpoints`) and not made again: they do not
+    depend on the forecast model."""
     judged_cycles: Annotated[int, Field(ge=10)] = 100
     """Length of the validation cycles that judge the components."""
     threads: Count = 2
     """Processes or threads that work side by side."""
+
+    @model_validator(mode="after")
+    def _parents_are_given_too(self) -> Self:
+        if "autoencoder" in self.given and "statistics" not in self.given:
+            raise ValueError(
+                f"train.given: {list(self.given)}; an autoencoder belongs to its statistics, "
+                "which must be given too"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Return what makes another training: all but what changes its speed, and rounding."""

@@ -16,6 +16,7 @@ from models.training.processes import ALONE, Processes
 from tasks import training_steps as steps
 from tasks.registry import Registry
 from tasks.training_covariance import architecture, fit_background_error
+from tasks.training_given import given_autoencoder, given_digests
 from tasks.training_pictures import draw_curves, loss_summaries
 from tasks.training_publish import Publisher, cycle_scores, judge, reconstruction_scores
 from tasks.training_setting import Setting, open_setting
@@ -65,6 +66,9 @@ def prepare(config: Config, directory: str, processes: Processes) -> Setting:
 @task(name="autoencoder", **OPTIONS)
 def fit_autoencoder(setting: Setting) -> Any:  # noqa: ANN401  (a module; Prefect only hands it on)
     """Train the autoencoder."""
+    parts = setting.config, setting.bench.spec, setting.bench.device
+    if (given := given_autoencoder(*parts)) is not None:
+        return given
     trajectories = setting.world.trajectories, setting.validation.trajectories
     return steps.train_autoencoder(setting.bench, *trajectories, setting.world.statistics)
 
@@ -117,21 +121,23 @@ def publish(
     """Publish everything under the configuration's name."""
     config = setting.config
     configuration = {"train": config.train.identity()}
+    given = given_digests(config)
     publisher = Publisher(
-        Registry(registry), config.checkpoints.statistics, configuration, setting.data
+        Registry(registry), config.checkpoints.denoiser, configuration, setting.data, given
     )
     setting.publish(publisher)
     loss = loss_summaries(setting.bench.workshop.directory)
-    publisher.autoencoder(
-        autoencoder,
-        {"reconstruction": scores["reconstruction"], "loss": loss.get("autoencoder")},
-    )
+    if "autoencoder" not in given:
+        publisher.autoencoder(
+            autoencoder,
+            {"reconstruction": scores["reconstruction"], "loss": loss.get("autoencoder")},
+        )
     publisher.background_error(covariance, architecture(setting.bench))
     prior = {name: curve for name, curve in loss.items() if name.startswith(PRIOR)}
     publisher.denoiser(
         denoiser, {key: scores[key] for key in ("cycles", "settings")} | {"loss": prior}
     )
-    report(f"published to {registry}: {', '.join(publisher.digests)}")
+    report(f"published to {registry}: {', '.join(sorted(publisher.digests.keys() - given))}")
     curves = draw_curves(setting.bench.workshop.directory)
     report(f"loss curves: {curves}")
     return {

@@ -24,7 +24,15 @@ from models.normalization import Statistics
 from models.state import StateSpec
 from tasks.registry import LoadedComponent
 
-__all__ = ["LATENT", "filled", "latent_method", "latent_space", "local_error", "settings_of"]
+__all__ = [
+    "LATENT",
+    "autoencoder_of",
+    "filled",
+    "latent_method",
+    "latent_space",
+    "local_error",
+    "settings_of",
+]
 
 LATENT: Mapping[str, tuple[type[LatentMethod[Any]], Mapping[str, Any]]] = {
     "losda": (LOSDA, LOSDA_PRESETS),
@@ -86,12 +94,7 @@ def latent_space(
     Raises:
         ValueError: The autoencoder is of other states.
     """
-    latent = _autoencoder(parts["autoencoder"])
-    if (latent.shape.fields, *latent.shape.grid) != spec.shape:
-        raise ValueError(
-            f"autoencoder {parts['autoencoder'].digest[:12]} is of states with the shape "
-            f"{(latent.shape.fields, *latent.shape.grid)}, but the reference has {spec.shape}"
-        )
+    latent = autoencoder_of(parts["autoencoder"], spec)
     return latent.to(device), _denoiser(parts["denoiser"]).to(device)
 
 
@@ -108,9 +111,18 @@ def settings_of(options: Latent) -> Any:  # noqa: ANN401  (of the method's own c
     return replace(settings, **changes)
 
 
-def _autoencoder(component: LoadedComponent) -> Autoencoder:
-    card = _architecture(component)
-    shape = AutoencoderShape(**card)
+def autoencoder_of(component: LoadedComponent, spec: StateSpec) -> Autoencoder:
+    """Return the autoencoder of a component, on the CPU.
+
+    Raises:
+        ValueError: It is of other states.
+    """
+    shape = AutoencoderShape(**_architecture(component))
+    if (shape.fields, *shape.grid) != spec.shape:
+        raise ValueError(
+            f"autoencoder {component.digest[:12]} is of states with the shape "
+            f"{(shape.fields, *shape.grid)}, but the reference has {spec.shape}"
+        )
     static = torch.zeros(shape.features, *shape.grid)
     return filled(Autoencoder(shape, torch.ones(shape.fields), static), component)
 

@@ -28,7 +28,7 @@ class Publisher:
         alias: Name by which configurations ask for the components.
         configuration: The training's configuration.
         data: What the training data were.
-        digests: Digest of each component published so far.
+        digests: Digest of each component that was given, or published so far.
     """
 
     registry: Registry
@@ -84,15 +84,26 @@ class Publisher:
 
     def denoiser(self, denoiser: LatentDenoiser, scores: Mapping[str, Any]) -> str:
         """Publish the prior; its networks are kept in half precision."""
-        networks = ("network.", "model_error.")
-        tensors = {
-            name: value.half() if name.startswith(networks) else value
-            for name, value in denoiser.state_dict().items()
-        }
+        tensors = halved(denoiser.state_dict(), ("network.", "model_error."))
         architecture = denoiser.shape.to_dict()
         return self.publish(
             "denoiser", tensors, architecture, scores, ("statistics", "autoencoder")
         )
+
+    def emulator(
+        self,
+        tensors: Mapping[str, Tensor],
+        architecture: Mapping[str, Any],
+        scores: Mapping[str, Any],
+    ) -> str:
+        """Publish the learned forecast model; its network is kept in half precision."""
+        kept = halved(tensors, ("head.", "blocks.", "tail."))
+        return self.publish("emulator", kept, architecture, scores, ("statistics",))
+
+
+def halved(tensors: Mapping[str, Tensor], networks: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return tensors, those of the networks in half precision."""
+    return {k: value.half() if k.startswith(networks) else value for k, value in tensors.items()}
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from models.training.processes import ALONE, Processes
 from models.training.trajectories import Trajectories
 from tasks import training_data as data
 from tasks.training_bench import Bench
+from tasks.training_given import given_statistics
 from tasks.training_processes import own_device
 from tasks.training_publish import Publisher
 from tasks.training_steps import fit_climatology, fit_error
@@ -60,10 +61,13 @@ class Setting:
 
     def publish(self, publisher: Publisher) -> None:
         """Publish the statistics and the components that belong to the reference."""
-        publisher.statistics(self.bench, self.world.statistics)
+        if "statistics" not in publisher.digests:
+            publisher.statistics(self.bench, self.world.statistics)
         for name, (tensors, architecture, scores, configuration) in self.extra.items():
-            parents = ("statistics",) if name == "emulator" else ()
-            publisher.publish(name, tensors, architecture, scores, parents, **configuration)
+            if name == "emulator":
+                publisher.emulator(tensors, architecture, scores)
+            else:
+                publisher.publish(name, tensors, architecture, scores, **configuration)
 
 
 def open_setting(
@@ -94,7 +98,6 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
 
     trajectories = data.nature_trajectories(config, workshop, report)
     validation = data.validation_trajectories(config, workshop, report, VALIDATION_DAYS)
-    starts = workshop.tensors("world", lambda: data.segments(config.train.nature.seed))
     spec, model = embedded_spec(), forecast_model()
     latitude, longitude = np.asarray(spec.grid.latitude), np.asarray(spec.grid.longitude)
     land = torch.from_numpy(land_fraction(latitude, longitude))
@@ -102,15 +105,20 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
     device = own_device(config.train)
     features = world_features(spec.grid, land, altitude).to(device)
     bench = Bench(workshop, config.train, spec, features, report, device)
-    statistics = fit_climatology(bench, trajectories, 7)
+    given = given_statistics(config, spec, device)
+    statistics = given or fit_climatology(bench, trajectories, 7)
     forecast: ForecastModel = EmbeddedForecast(model.to(device))
     extra: Extra = {}
+    if "world" not in config.train.given:
+        starts = workshop.tensors("world", lambda: data.segments(config.train.nature.seed))
+        extra["world"] = starts, {"truncation": 31}, {}, {"segments": data.SEGMENTS}
     if isinstance(config.forecast_model, EmulatorForecast):
         both = (trajectories, validation)
         place = torch.cat([sphere_coordinates(spec.grid), features[2:].cpu()])
-        forecast, extra = learned_forecast(bench, config, spec, statistics, both, place)
+        forecast, learned = learned_forecast(bench, config, spec, statistics, both, place)
+        extra |= learned
     first = World(trajectories, forecast, statistics, bench.area)
-    statistics = fit_error(bench, first, 4, 30)
+    statistics = given or fit_error(bench, first, 4, 30)
     forecast = with_statistics(forecast, statistics)
     nature = config.train.nature.model_dump(mode="json")
     return Setting(
@@ -119,7 +127,7 @@ def nature_setting(config: Config, workshop: Workshop, report: Callable[[str], N
         World(trajectories, forecast, statistics, bench.area),
         World(validation, forecast, statistics, bench.area),
         {"reference": "nature run", "first_year": data.FIRST_YEAR, **nature},
-        {"world": (starts, {"truncation": 31}, {}, {"segments": data.SEGMENTS}), **extra},
+        extra,
     )
 
 
@@ -138,11 +146,13 @@ def data_setting(config: Config, workshop: Workshop, report: Callable[[str], Non
     device = own_device(config.train)
     features = position_features(spec.grid).to(device)
     bench = Bench(workshop, config.train, spec, features, report, device)
-    statistics = fit_climatology(bench, trajectories, functions_of_time(trajectories, spec))
+    given = given_statistics(config, spec, device)
+    functions = functions_of_time(trajectories, spec)
+    statistics = given or fit_climatology(bench, trajectories, functions)
     forecast, extra = learned_forecast(bench, config, spec, statistics, (trajectories, validation))
     first = World(trajectories, forecast, statistics, bench.area)
     steps = max(1, round(DAY / trajectories.step))
-    statistics = fit_error(bench, first, steps, config.train.error_forecasts)
+    statistics = given or fit_error(bench, first, steps, config.train.error_forecasts)
     forecast = with_statistics(forecast, statistics)
     network = config.observations.network
     fraction = getattr(network, "fraction", 0.05)

@@ -136,7 +136,7 @@ def untrained_networks(
             return step
 
         found.append(Network("emulator", emulator, forecast, *steps_of(train.emulator)))
-    return found
+    return [network for network in found if network.name not in train.given]
 
 
 def unit_statistics(fields: int, grid: tuple[int, int]) -> Statistics:

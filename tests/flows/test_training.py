@@ -103,6 +103,24 @@ def test_the_same_command_again_makes_nothing_anew(trained: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in products} == products
 
 
+def test_what_does_not_depend_on_the_forecast_model_can_be_given(trained: Path) -> None:
+    work, given = trained / "persistence", ("statistics", "autoencoder")
+    options = ("--out", str(work), "--registry", str(work / "registry"), "--json")
+    changes = ("--set=forecast_model.kind=persistence", f"--set=train.given={json.dumps(given)}")
+    done = losda("train", trained, *options, *changes)
+    assert done.returncode == 0, done.stderr
+    first = json.loads((trained / "document.json").read_text())["components"]
+    second = json.loads(done.stdout)["components"]
+    assert {name: second[name] for name in given} == {name: first[name] for name in given}
+    registry = Registry(str(work / "registry"))
+    prior = registry.load("denoiser", "era-interim-europe").card
+    assert prior.parents == {name: first[name] for name in given}
+    assert second["denoiser"] != first["denoiser"]
+    assert {entry.component for entry in registry.list()} == {"background_error", "denoiser"}
+    refused = losda("train", trained, *options, changes[0], '--set=train.given=["autoencoder"]')
+    assert refused.returncode == 2 and "statistics, which must be given too" in refused.stderr
+
+
 @pytest.mark.parametrize("method", ["losda", "3dvar"])
 def test_the_published_components_cycle_and_beat_the_background(
     trained: Path, method: str
