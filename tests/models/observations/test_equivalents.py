@@ -1,123 +1,36 @@
-"""Operators for real variables, on sigma levels and above the ground of the embedded world."""
-
-from collections.abc import Callable
+"""What each variable is in a known atmosphere, on sigma levels and above the ground of the embedded world."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.observations.columns import layer_edges
 from models.observations.comparable import unobservable
-from models.observations.equivalents import DRY_AIR, EQUIVALENTS, GRAVITY, LAPSE, POWER
-from models.observations.mixed import MixedOperator, build_operator
-from models.observations.operator import InterpolationOperator
-from models.observations.positions import observation_positions
+from models.observations.equivalents import DRY_AIR, GRAVITY, LAPSE, POWER
+from models.observations.mixed import build_operator
 from models.observations.quality.reasons import Reason
 from models.observations.terrain import terrain_of
-from models.state import SIGMA_HALF_LEVELS, StateSpec, Variable, embedded_spec
 from models.world.vertical import EIGHT_LEVELS
+from tests.column_states import (
+    COLUMNS,
+    ROWS,
+    SIGMA,
+    SPEC,
+    Tables,
+    heights,
+    isothermal,
+    lapsing,
+    lonely,
+    observed,
+    weather,
+)
 
-Tables = Callable[..., pd.DataFrame]
-SPEC = embedded_spec()
-SIGMA = torch.tensor(SPEC.variable("t").levels, dtype=torch.float64)
-ALOFT = ("t", "u", "v", "wind_speed", "q", "z", "brightness_temperature")
-STATION = ("t2m", "q2m", "u10", "v10", "sp", "msl")
-#: On grid points: interpolation between them is tested elsewhere.
-ROWS, COLUMNS = (5, 16, 20, 27), (0, 11, 30, 50)
 QUICK = settings(
     max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-def ground() -> torch.Tensor:
-    terrain = terrain_of(SPEC)
-    assert terrain is not None
-    return torch.from_numpy(terrain.height)
-
-
-def observed(
-    make: Tables, variable: str, pressure: object = np.nan, elev: object = np.nan
-) -> pd.DataFrame:
-    nothing = np.full(len(ROWS), np.nan)
-    return make(
-        len(ROWS),
-        lat=[SPEC.grid.latitude[i] for i in ROWS],
-        lon=[SPEC.grid.longitude[j] for j in COLUMNS],
-        variable=variable,
-        level=nothing,
-        pres=np.broadcast_to(np.asarray(pressure, np.float64), len(ROWS)),
-        elev=np.broadcast_to(np.asarray(elev, np.float64), len(ROWS)),
-    )
-
-
-def state(**fields: torch.Tensor) -> torch.Tensor:
-    x = torch.zeros(1, *SPEC.shape, dtype=torch.float64)
-    x[:, SPEC.slices["sp"]] = 1e5
-    x[:, SPEC.slices["t"]] = 280.0
-    for name, values in fields.items():
-        x[0, SPEC.slices[name]] = values
-    return x
-
-
-def isothermal(temperature: float) -> torch.Tensor:
-    """A dry isothermal atmosphere of 101325 Pa at sea level."""
-    scale = DRY_AIR * temperature / GRAVITY
-    sp = 101_325.0 * torch.exp(-ground() / scale)
-    return state(sp=sp, t=torch.full((8, 1, 1), temperature, dtype=torch.float64))
-
-
-def lapsing(at_sea: float) -> torch.Tensor:
-    """A dry atmosphere with the lapse rate Γ, of 101325 Pa at sea level."""
-    sp = 101_325.0 * (1 - LAPSE * ground() / at_sea) ** (1 / POWER)
-    t = (at_sea - LAPSE * ground()) * SIGMA[:, None, None] ** POWER
-    return state(sp=sp, t=t)
-
-
-def lonely(make: Tables, variable: str, x: torch.Tensor, **places: object) -> torch.Tensor:
-    return build_operator(observed(make, variable, **places), SPEC)(x)[0]  # type: ignore[arg-type]
-
-
-def heights() -> torch.Tensor:
-    return ground()[list(ROWS), list(COLUMNS)]
-
-
-def random_table(
-    make: Tables, count: int = 60, seed: int = 0, names: tuple[str, ...] = (*ALOFT, *STATION)
-) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    parts = []
-    for name in names:
-        nothing = np.full(count, np.nan)
-        parts.append(
-            make(
-                count,
-                lat=np.degrees(np.arcsin(random.uniform(-1, 1, count))),
-                lon=random.uniform(0, 360, count),
-                variable=name,
-                level=nothing,
-                pres=random.uniform(4e3, 6e4, count) if name in ALOFT else nothing,
-                elev=random.uniform(-100, 600, count) if name in STATION else nothing,
-                station=[f"{name}{i}" for i in range(count)],
-            )
-        )
-    table = pd.concat(parts, ignore_index=True)
-    return table[unobservable(table, SPEC) == ""].reset_index(drop=True)
-
-
-def weather(seed: int = 0) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1, *SPEC.shape, generator=g, dtype=torch.float64)
-    x = lapsing(288.0)
-    scale = torch.zeros(SPEC.n_fields, dtype=torch.float64)
-    for name, size in {"u": 10.0, "v": 10.0, "t": 3.0, "q": 5e-4, "sp": 500.0}.items():
-        scale[SPEC.slices[name]] = size
-    x[:, SPEC.slices["q"]] += 2e-3
-    return x + scale[:, None, None] * noise
 
 
 @given(temperature=st.floats(200.0, 310.0), pressure=st.floats(3_000.0, 60_000.0))
@@ -225,140 +138,6 @@ def test_wind_speed_is_the_length_of_the_interpolated_wind(make_table: Tables) -
     torch.testing.assert_close(speed, torch.hypot(u, v))
 
 
-@pytest.mark.parametrize("temperature", [210.0, 255.0, 300.0])
-def test_brightness_temperature_of_an_isothermal_atmosphere_is_its_temperature(
-    make_table: Tables, temperature: float
-) -> None:
-    x = isothermal(temperature)
-    for peak in (5e3, 2e4, 5e4, 9e4):
-        found = lonely(make_table, "brightness_temperature", x, pressure=peak)
-        # the ground is Γ z_K warmer than the lowest level, which a window channel would see
-        warmer = temperature * (0.95**-POWER - 1)
-        unseen = torch.exp(-((x[0, -1][list(ROWS), list(COLUMNS)] / peak) ** 2)).numpy()
-        assert (found.numpy() >= temperature - 1e-9).all()
-        assert (found.numpy() <= temperature + warmer * unseen * 1.3 + 1e-9).all()
-
-
-def test_channels_are_most_sensitive_where_their_weighting_function_peaks(
-    make_table: Tables,
-) -> None:
-    x = lapsing(288.0).requires_grad_()
-    for peak in (8e3, 2e4, 3.5e4, 5e4, 6.8e4):
-        value = lonely(make_table, "brightness_temperature", x, pressure=peak)[1]
-        (slope,) = torch.autograd.grad(value, x)
-        layers = slope[0, SPEC.slices["t"], ROWS[1], COLUMNS[1]]
-        edges = np.log(np.maximum(SIGMA_HALF_LEVELS, 1e-3))
-        density = layers.numpy() / np.diff(edges)
-        sp = float(x[0, -1, ROWS[1], COLUMNS[1]])
-        assert abs(np.log(SIGMA[int(density.argmax())].item() * sp / peak)) < 0.5
-        assert (layers >= 0).all() and 0.6 < float(layers.sum()) < 1.4
-
-
-def test_radiance_is_not_linear_in_temperature(make_table: Tables) -> None:
-    cold, warm = weather(), weather()
-    warm[:, SPEC.slices["t"]] += 20.0 * torch.tensor([1.0, -1.0] * 4)[:, None, None]
-    both = [lonely(make_table, "brightness_temperature", x, pressure=4e4) for x in (cold, warm)]
-    middle = lonely(make_table, "brightness_temperature", (cold + warm) / 2, pressure=4e4)
-    assert ((both[0] + both[1]) / 2 - middle).abs().max() > 0.05
-
-
-def test_layer_edges_of_the_worlds_levels_are_its_half_levels() -> None:
-    assert layer_edges(SIGMA.numpy(), True) == pytest.approx(np.array(SIGMA_HALF_LEVELS), abs=1e-9)
-    edges = layer_edges(np.array([1e4, 5e4, 1e5]), False)
-    assert edges == pytest.approx([0.0, np.sqrt(5e8), np.sqrt(5e9), 1e5])
-
-
-def test_tangent_linear_is_the_limit_of_differences(make_table: Tables) -> None:
-    operator, x = build_operator(random_table(make_table), SPEC), weather(1)
-    dx = weather(2) - x
-    tangent = torch.func.jvp(operator, (x,), (dx,))[1]
-    for size, bound in ((1e-3, 2e-3), (1e-4, 2e-4)):
-        difference = (operator(x + size * dx) - operator(x - size * dx)) / (2 * size)
-        error = (difference - tangent).abs().max() / tangent.abs().max()
-        assert error < bound
-
-
-def test_adjoint_passes_the_dot_test(make_table: Tables) -> None:
-    operator, x = build_operator(random_table(make_table), SPEC), weather(1)
-    dx, y = torch.randn(1, *SPEC.shape).double(), torch.randn(1, len(operator.index)).double()
-    tangent = torch.func.jvp(operator, (x,), (dx,))[1]
-    adjoint = torch.func.vjp(operator, x)[1](y)[0]
-    torch.testing.assert_close((tangent * y).sum(), (dx * adjoint).sum(), rtol=1e-10, atol=1e-8)
-
-
-@pytest.mark.parametrize("variable", EQUIVALENTS)
-def test_gradient_of_each_variable_agrees_with_differences(
-    make_table: Tables, variable: str
-) -> None:
-    table = random_table(make_table, 3, names=(variable,))
-    operator, x = build_operator(table, SPEC), weather(4)
-
-    def along(step: torch.Tensor) -> torch.Tensor:
-        return operator(x + step * direction).sum()
-
-    direction = weather(5) - x
-    zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(along, (zero,), eps=1e-5, rtol=1e-3, atol=1e-4)
-
-
-def test_vmap_and_members_are_the_same(make_table: Tables) -> None:
-    operator = build_operator(random_table(make_table, 5), SPEC)
-    x = torch.cat([weather(i) for i in range(3)])
-    one_by_one = torch.cat([operator(x[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(operator(x), one_by_one)
-    mapped = torch.func.vmap(operator)(x[:, None])[:, 0]
-    torch.testing.assert_close(mapped, one_by_one)
-
-
-def test_rows_keep_their_order_among_those_that_are_interpolated_as_they_are(
-    make_table: Tables,
-) -> None:
-    real = random_table(make_table, 4)
-    twin = make_table(4, variable="t", level=0.51)
-    mixed = pd.concat([real, twin], ignore_index=True).sample(frac=1.0, random_state=0)
-    mixed = mixed.reset_index(drop=True)
-    x = weather()
-    found = build_operator(mixed, SPEC)(x)[0]
-    for i in range(len(mixed)):
-        alone = build_operator(mixed.iloc[[i]], SPEC)(x)[0, 0]
-        torch.testing.assert_close(found[i], alone)
-    assert isinstance(build_operator(twin, SPEC), InterpolationOperator)
-    moved = build_operator(mixed, SPEC).to("cpu")
-    assert isinstance(moved, MixedOperator) and torch.equal(moved(x)[0], found)
-
-
-def test_linear_stencil_is_the_derivative_of_what_is_nearly_linear(make_table: Tables) -> None:
-    # standard deviations of 1 K in temperature alone: those of temperatures come out as about 1 K
-    deviation = torch.zeros(1, *SPEC.shape)
-    deviation[:, SPEC.slices["t"]] = 1.0
-    for name, pressure, elev in (("t", 5e4, np.nan), ("t2m", np.nan, 100.0)):
-        table = observed(make_table, name, pressure, elev)
-        spread = build_operator(table, SPEC).absolute()(deviation)[0]
-        assert spread.numpy() == pytest.approx(np.ones(4), abs=0.02)
-    deviation = torch.zeros(1, *SPEC.shape)
-    deviation[:, SPEC.slices["sp"]] = 100.0
-    table = observed(make_table, "sp", elev=heights().numpy())
-    spread = build_operator(table, SPEC).absolute()(deviation)[0]
-    assert spread.numpy() == pytest.approx(np.full(4, 100.0), rel=1e-3)
-
-
-def test_the_operator_can_be_built_where_gradients_are_off(make_table: Tables) -> None:
-    table = random_table(make_table, 3)
-    with torch.no_grad():
-        found = build_operator(table, SPEC)
-    assert torch.equal(found.weight, build_operator(table, SPEC).weight)
-    assert not found.weight.requires_grad
-
-
-def test_positions_are_where_observations_are(make_table: Tables) -> None:
-    table = random_table(make_table, 20, names=("t", "u", "q"))
-    found = observation_positions(build_operator(table, SPEC), SPEC)
-    assert found.latitude.numpy() == pytest.approx(table["lat"].to_numpy(), abs=3.0)
-    expected = np.log(table["pres"].to_numpy() / 101_325.0)
-    assert found.level.numpy() == pytest.approx(expected, abs=0.75)
-    assert np.corrcoef(found.level.numpy(), expected)[0, 1] > 0.95
-
-
 @pytest.mark.parametrize(
     ("variable", "columns", "reason"),
     [
@@ -382,19 +161,3 @@ def test_what_cannot_be_compared_has_a_reason(
     if reason and variable in ("sst", "refractivity"):
         with pytest.raises(ValueError, match="unknown variable"):
             build_operator(table, SPEC)
-
-
-def test_brightness_temperature_on_pressure_levels(make_table: Tables) -> None:
-    levels = (100.0, 200.0, 300.0, 500.0, 700.0, 850.0, 1000.0)
-    t = Variable("t", "air_temperature", "K", levels)
-    spec = StateSpec((t,), SPEC.grid, "pressure")
-    table = observed(make_table, "brightness_temperature", 5e4)
-    x = torch.full((1, *spec.shape), 260.0, dtype=torch.float64)
-    assert unobservable(table, spec).tolist() == [""] * 4
-    assert build_operator(table, spec)(x)[0].numpy() == pytest.approx(np.full(4, 260.0), rel=1e-12)
-    dx = torch.randn(1, *spec.shape, generator=torch.Generator().manual_seed(0)).double()
-    operator = build_operator(table, spec)
-    y = torch.randn(1, 4).double()
-    tangent = torch.func.jvp(operator, (x,), (dx,))[1]
-    adjoint = torch.func.vjp(operator, x)[1](y)[0]
-    torch.testing.assert_close((tangent * y).sum(), (dx * adjoint).sum(), rtol=1e-10, atol=1e-10)
