@@ -1,6 +1,5 @@
-from dataclasses import replace
+"""The emulator as a forecast model: its linear part, leads, climatology, gradients, reach, checkpoint."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,57 +9,16 @@ from models.emulator import Emulator, EmulatorShape, sphere_coordinates
 from models.forecast import ForecastModel
 from models.grid import LatLonGrid
 from models.networks import ResidualBlock
-from models.normalization import Statistics
-from models.state import StateSpec, Variable
-from models.training.emulator import (
-    EmulatorObjective,
-    EmulatorSettings,
-    TrainedEmulator,
-    forecast_errors,
-    train_emulator,
+from tests.small_emulator import (
+    DAY,
+    GLOBE,
+    REGION,
+    START,
+    anomalies,
+    emulator_of,
+    state_spec,
+    statistics_of,
 )
-from models.training.emulator_samples import Samples, evenly
-from models.training.trainer import TrainingSettings
-
-DAY = pd.Timedelta(days=1)
-START = pd.Timestamp("2001-02-03T12")
-REGION = LatLonGrid((50.0, 47.5, 45.0, 42.5), (-5.0, -2.5, 0.0, 2.5, 5.0))
-GLOBE = LatLonGrid((-60.0, 0.0, 60.0), tuple(30.0 * i for i in range(12)))
-VARIABLES = (
-    Variable("msl", "air_pressure_at_mean_sea_level", "Pa"),
-    Variable("t", "air_temperature", "K", (850.0,)),
-)
-
-
-def state_spec(grid: LatLonGrid = REGION) -> StateSpec:
-    return StateSpec(VARIABLES, grid, "pressure")
-
-
-def statistics_of(spec: StateSpec) -> Statistics:
-    generator = torch.Generator().manual_seed(1)
-    coefficients = torch.randn(5, *spec.shape, generator=generator)
-    coefficients[0] += torch.tensor([1e5, 280.0])[:, None, None]
-    return Statistics(coefficients, torch.tensor([800.0, 4.0]))
-
-
-def emulator_of(
-    grid: LatLonGrid = REGION, dense: bool = True, seed: int = 0, patch: int = 1
-) -> Emulator:
-    """An emulator with weights that are all different from zero."""
-    spec = state_spec(grid)
-    statistics = statistics_of(spec)
-    shape = replace(EmulatorShape.of(spec, statistics, 24, 8, 1, patch), dense=dense)
-    generator = torch.Generator().manual_seed(seed)
-    emulator = Emulator(shape, statistics, sphere_coordinates(grid))
-    with torch.no_grad():
-        for value in [*emulator.parameters(), emulator.linear]:
-            value.copy_(0.1 * torch.randn(value.shape, generator=generator))
-    return emulator.requires_grad_(False).eval()
-
-
-def anomalies(count: int, grid: LatLonGrid = REGION, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 2, *grid.shape, generator=generator)
 
 
 def linear_of(emulator: Emulator, a: Tensor, target: Tensor, noise: float) -> Tensor:
@@ -189,145 +147,3 @@ def test_sphere_coordinates_are_standardized_and_tell_places_apart() -> None:
     points = place.flatten(1).T
     distance = torch.cdist(points, points) + 9 * torch.eye(len(points))
     assert distance.min() > 0.1
-
-
-def series(count: int) -> tuple[Tensor, list[pd.Timestamp]]:
-    """The first field tomorrow is a parabola of the second today, which is noise."""
-    a = anomalies(count).clamp(-2, 2)
-    a[1:, 0] = a[:-1, 1] ** 2 - 1
-    times = [START + k * DAY for k in range(count)]
-    return statistics_of(state_spec()).denormalize(a, times), times
-
-
-def trained(seed: int = 0) -> TrainedEmulator:
-    x, times = series(500)
-    optimizer = TrainingSettings(100, 1e-2, warm_up=5, averaging=0.8, seed=seed)
-    settings = EmulatorSettings(
-        (times[0], times[399]),
-        (times[400], times[-1]),
-        hidden=16,
-        blocks=1,
-        noise=0.05,
-        batch=32,
-        evaluate_every=20,
-        patience=3,
-        optimizer=optimizer,
-    )
-    return train_emulator(x, times, statistics_of(state_spec()), state_spec(), settings)
-
-
-@pytest.fixture(scope="module")
-def result() -> TrainedEmulator:
-    return trained()
-
-
-def test_network_learns_what_the_linear_part_cannot(result: TrainedEmulator) -> None:
-    first, best = result.validation_curve[0][1], min(loss for _, loss in result.validation_curve)
-    assert best < 0.8 * first
-    assert result.best_iteration > 0
-    assert len(result.training_curve) == result.validation_curve[-1][0]
-
-
-def test_the_weights_kept_are_those_of_the_smallest_validation_error(
-    result: TrainedEmulator,
-) -> None:
-    x, times = series(500)
-    samples = Samples(result.emulator, x, times, state_spec())
-    starts = samples.starts((times[400], times[-1]), 1)
-    best = dict(result.validation_curve)[result.best_iteration]
-    assert best == min(loss for _, loss in result.validation_curve)
-    assert float(samples.loss(starts)) == pytest.approx(best, rel=1e-4)
-
-
-def test_training_is_repeatable_and_depends_on_the_seed(result: TrainedEmulator) -> None:
-    again, other = trained().emulator.tensors(), trained(seed=1).emulator.tensors()
-    own = result.emulator.tensors()
-    assert all(torch.equal(own[name], again[name]) for name in own)
-    assert not torch.equal(own["head.weight"], other["head.weight"])
-
-
-def test_disturbed_states_lie_between_the_truth_and_its_forecast() -> None:
-    x, times = series(12)
-    emulator = emulator_of()
-    samples = Samples(emulator, x, times, state_spec())
-    period = (times[0], times[-1])
-    objective = EmulatorObjective(
-        samples, EmulatorSettings(period, period, noise=0.5, lagged=5 / 8, batch=8)
-    )
-    generator = torch.Generator().manual_seed(0)
-    truth, _, _, before, basis, noise, part = objective.draw(generator)
-    assert part.shape[0] == len(before) == 5
-    calm = objective.disturbed(truth, 0 * noise, before, basis, part)
-    forecast = emulator(before, basis)
-    torch.testing.assert_close(calm[:5], truth[:5] + part * (forecast - truth[:5]))
-    assert ((part > 0) & (part < 1)).all() and part.std() > 0.1
-    assert torch.equal(calm[5:], truth[5:])
-    shifted = objective.disturbed(truth, 0.5 + 0 * noise, before[:0], basis[:0], part[:0])
-    torch.testing.assert_close(shifted, truth + 0.5)
-
-
-def test_states_before_and_after_belong_to_the_sample() -> None:
-    x, times = series(12)
-    samples = Samples(emulator_of(), x, times, state_spec())
-    settings = EmulatorSettings((times[0], times[-1]), (times[0], times[-1]), batch=4, lagged=1)
-    truth, basis, target, before, basis_before, _, _ = EmulatorObjective(samples, settings).draw(
-        torch.Generator().manual_seed(3)
-    )
-    where = [next(k for k in range(12) if torch.equal(samples.a[k], a)) for a in truth]
-    index = torch.tensor(where)
-    assert torch.equal(target, samples.a[index + 1]) and torch.equal(before, samples.a[index - 1])
-    assert torch.equal(basis, samples.basis[index])
-    assert torch.equal(basis_before, samples.basis[index - 1])
-
-
-def test_no_sample_crosses_a_gap_or_the_end_of_its_period() -> None:
-    x, times = series(20)
-    del times[7]
-    x = torch.cat([x[:7], x[8:]])
-    samples = Samples(emulator_of(), x, times, state_spec())
-    period = (START + 2 * DAY, START + 12 * DAY)
-    assert [times[i] for i in samples.starts(period, 1)] == [
-        START + k * DAY for k in (2, 3, 4, 5, 8, 9, 10, 11)
-    ]
-    assert [times[i] for i in samples.starts(period, 3)] == [START + k * DAY for k in (2, 3, 8, 9)]
-    with pytest.raises(ValueError, match="must hold 8 states in a row, 24 h apart"):
-        samples.starts(period, 7)
-
-
-def test_errors_of_persistence_and_climatology_are_the_closed_forms() -> None:
-    spec, grid = state_spec(), REGION
-    statistics = statistics_of(spec)
-    times = [START + k * DAY for k in range(30)]
-    sign = torch.tensor([(-1.0) ** k for k in range(30)])[:, None, None, None]
-    x = statistics.denormalize(sign.expand(-1, *spec.shape), times)
-    errors = forecast_errors(emulator_of(), x, times, spec, (times[0], times[-1]))
-    area = grid.cell_area_weights()[:, None]
-    change = ((x[1:] - x[:-1]) ** 2 * area).mean((0, 2, 3)).sqrt()
-    for i, name in enumerate(spec.field_names):
-        assert errors["climatology"][name] == pytest.approx(float(statistics.std[i]), rel=1e-4)
-        assert errors["persistence"][name] == pytest.approx(float(change[i]), rel=1e-3)
-    assert np.isfinite([errors["emulator"][name] for name in spec.field_names]).all()
-
-
-class Lazy:
-    """States that are read where they are selected."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    def __getitem__(self, index: Tensor, /) -> Tensor:
-        return self.x[index]
-
-
-def test_states_that_are_not_in_memory_give_the_same_samples() -> None:
-    x, times = series(12)
-    both = [Samples(emulator_of(), s, times, state_spec()) for s in (x, Lazy(x))]
-    starts = torch.tensor([3, 0, 7])
-    torch.testing.assert_close(*(s.a[starts] for s in both))
-    torch.testing.assert_close(*(s.loss(starts) for s in both))
-
-
-def test_at_most_so_many_samples_are_taken_from_all_of_the_period() -> None:
-    starts = evenly(torch.arange(1000), 64)
-    assert 32 < len(starts) <= 64 and starts[0] == 0 and starts[-1] > 980
-    assert torch.equal(evenly(torch.arange(50), 64), torch.arange(50))
