@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from flows import server
 from tests.small_experiment import Tiny, make_tiny
 
+Losda = Callable[..., tuple[int, str, str]]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -63,9 +65,13 @@ def finished(tiny: Tiny, api: server.PrefectApi, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def losda(
-    api: server.PrefectApi, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to change."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture
+def losda(api: server.PrefectApi, capsys: pytest.CaptureFixture[str]) -> Losda:
     """Run a losda command in this process: exit code, standard output, standard error."""
     from flows.cli import app
 
@@ -77,6 +83,16 @@ def losda(
         return int(ended.value.code or 0), output.out, output.err
 
     return command
+
+
+@pytest.fixture
+def run(losda: Losda, tiny: Tiny) -> Losda:
+    """Run the tiny experiment in a directory, without a report."""
+
+    def start(root: Path, *arguments: object) -> tuple[int, str, str]:
+        return losda("run", tiny.config, "--out", root, "--no-report", *arguments)
+
+    return start
 
 
 @pytest.fixture

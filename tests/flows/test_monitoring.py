@@ -25,11 +25,6 @@ Losda = Callable[..., tuple[int, str, str]]
 CYCLES = ("20010103T00", "20010103T06", "20010103T12")
 
 
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
-
-
 def numbers(root: Path) -> dict[str, Any]:
     html = (root / "monitor.html").read_text()
     found = re.search(r'id="numbers">(.*?)</script>', html, re.DOTALL)

@@ -1,17 +1,12 @@
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 import xarray as xr
 
 from tasks.experiment import STAGES
-
-if TYPE_CHECKING:
-    from conftest import Tiny
 
 Losda = Callable[..., tuple[int, str, str]]
 
@@ -23,19 +18,6 @@ def files_of(root: Path, *folders: str) -> dict[str, bytes]:
 
 def archive(root: Path) -> dict[str, bytes]:
     return files_of(root, "analysis.zarr", "background.zarr", "feedback", "scores")
-
-
-@pytest.fixture
-def run(losda: Losda, tiny: "Tiny") -> Callable[..., tuple[int, str, str]]:
-    def start(root: Path, *arguments: object) -> tuple[int, str, str]:
-        return losda("run", tiny.config, "--out", root, "--no-report", *arguments)
-
-    return start
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
 def test_a_finished_run_is_not_run_again(run: Losda, copy: Path) -> None:
