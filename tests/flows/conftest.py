@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows import server
+from tests.drives import mapped
 from tests.small_experiment import Tiny, make_tiny
 
 Losda = Callable[..., tuple[int, str, str]]
@@ -91,6 +92,17 @@ def run(losda: Losda, tiny: Tiny) -> Losda:
 
     def start(root: Path, *arguments: object) -> tuple[int, str, str]:
         return losda("run", tiny.config, "--out", root, "--no-report", *arguments)
+
+    return start
+
+
+@pytest.fixture
+def drive(losda: Losda, tiny: Tiny) -> Losda:
+    """Drive the first three cycles, which are due since long."""
+
+    def start(root: Path, *arguments: object, cycles: int = 3) -> tuple[int, str, str]:
+        command = ("drive", tiny.config, "--out", root, "--cycles", cycles, *mapped())
+        return losda(*command, *arguments)
 
     return start
 
