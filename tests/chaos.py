@@ -27,6 +27,11 @@ def archive_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
+def files_of(root: Path) -> dict[str, bytes]:
+    """Return the bytes of every file."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
 def start(arguments: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     """Start a losda command."""
     return subprocess.Popen(

@@ -142,3 +142,17 @@ def reprocessed(
     document = asyncio.run(reprocess(str(tiny.config), str(root), **options))
     (root.parent / "document.json").write_text(json.dumps(document))
     return root
+
+
+@pytest.fixture
+def reprocess(losda: Losda, tiny: Tiny) -> Losda:
+    """Reprocess nine cycles in two streams, unless other options are given."""
+    usual = {"--end": "2001-01-05T00:00", "--streams": 2, "--spinup": 2}
+
+    def start(root: Path | str, *options: object) -> tuple[int, str, str]:
+        command = ("reprocess", tiny.config, "--out", root, "--workers", 0, "--no-report")
+        period = [part for name, value in usual.items() if name not in options
+                  for part in (name, value)]  # fmt: skip
+        return losda(*command, *period, *options)
+
+    return start
