@@ -51,6 +51,20 @@ def api(environment: dict[str, str]) -> Iterator[server.PrefectApi]:
         patch.delenv("PREFECT_API_URL")
 
 
+@pytest.fixture(scope="module")
+def pools(api: server.PrefectApi) -> None:
+    """The work pools and deployments of `prefect.yaml`."""
+    from prefect.client.orchestration import get_client
+
+    from flows.deployments import apply_file, read_file
+
+    async def apply() -> None:
+        async with get_client() as client:
+            await apply_file(client, read_file())
+
+    asyncio.run(apply())
+
+
 @pytest.fixture(scope="session")
 def finished(tiny: Tiny, api: server.PrefectApi, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a finished run of three cycles; copy it to change it."""
