@@ -86,16 +86,20 @@ def test_a_run_that_has_done_its_work_may_take_its_time_to_end(
         with get_client(sync_client=True) as client:
             patiently(lambda: client.set_flow_run_state(run.id, Completed()))
 
-    def states() -> list[str]:
+    def states() -> list[tuple[str | None, str | None]]:
         with get_client(sync_client=True) as client:
-            return [s.name for run in taken for s in client.read_flow_run_states(run.id)]
+            found = [client.read_flow_run_states(run.id) for run in taken]
+        return [(state.name, state.message) for each in found for state in each]
+
+    def count(name: str) -> int:
+        return sum(found == name for found, _ in states())
 
     with worker(work) as taken:
         assert drive(root).is_completed()
     deadline = time.monotonic() + 60
-    while states().count("Completed") < 6 and time.monotonic() < deadline:
+    while count("Completed") < 6 and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert states().count("Completed") == 6 and "Crashed" not in states(), states()
+    assert count("Completed") == 6 and not count("Crashed"), states()
 
 
 def patiently(ask: Callable[[], object]) -> None:
