@@ -101,9 +101,9 @@ def kept(folder: str, lease: Lease) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        _held.discard(lease.attempt)
         with suppress(OSError):
             store.remove(store.join(folder, LEASE))
+        _held.discard(lease.attempt)  # the other way round it would look dead for a moment
 
 
 def living(folder: str) -> Lease | None:

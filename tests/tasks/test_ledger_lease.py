@@ -131,3 +131,20 @@ def test_without_room_for_a_lease_the_work_is_done(
 
     monkeypatch.setattr(store, "write_bytes", full)
     assert run(local_root) == Ledger(local_root).committed(TIME, "analysis")
+
+
+def test_a_lease_that_ends_is_at_no_time_that_of_a_dead_process(
+    local_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, seen = store.remove, list[bool]()
+
+    def watched(address: str) -> None:
+        seen.append(ledger_lease.dead(local_root) is None)
+        remove(address)
+        seen.append(ledger_lease.dead(local_root) is None)
+
+    monkeypatch.setattr(store, "remove", watched)
+    with ledger_lease.kept(local_root, ledger_lease.lease_of("a")):
+        assert ledger_lease.living(local_root)
+    assert seen == [True, True]
+    assert ledger_lease.living(local_root) is None
