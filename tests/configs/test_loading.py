@@ -80,6 +80,13 @@ def test_set_wins_over_environment_over_yaml_over_defaults(
     assert config.step == timedelta(hours=6)
 
 
+def test_an_autoencoder_is_given_with_its_statistics_or_not() -> None:
+    with pytest.raises(ConfigError, match="statistics, which must be given too"):
+        load("embedded", ['train.given=["autoencoder"]'])
+    given = load("embedded-emulator").train.given
+    assert given == ("world", "statistics", "autoencoder")
+
+
 def test_an_unknown_key_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOSDA_METHOD__STEPZ", "2")
     with pytest.raises(ConfigError, match=r"method\.stepz"):
