@@ -219,8 +219,8 @@ class Train(Model):
     computing: Computing = Computing()
     """Device, precision, memory."""
     given: tuple[Literal["world", "statistics", "autoencoder"], ...] = ()
-    """Components that are those of the registry (`checkpoints`) and not made again: they do not
-    depend on the forecast model."""
+    """Components that are those of the registry (`checkpoints`) and not made again, where another
+    forecast model is tried. The unit of errors is then that of the statistics."""
     judged_cycles: Annotated[int, Field(ge=10)] = 100
     """Length of the validation cycles that judge the components."""
     threads: Count = 2

@@ -1,7 +1,8 @@
 """Components that a training is given: those of the registry, not made again.
 
-World, statistics and autoencoder do not depend on the forecast model, so a training for another
-model in the same world can take them, and then its errors have the same units.
+World, climatology and autoencoder serve every forecast model of the same world. The statistics also
+hold the 24 h error of the model they were made with: it stays the unit of errors and the weight of
+fields, so that models can be compared.
 """
 
 import torch
